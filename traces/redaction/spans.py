@@ -1,0 +1,57 @@
+"""What a detector reports: labelled, half-open character ranges of one string."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Label(StrEnum):
+    """What kind of value a span is. The typed token of a label is ``[LABEL]``."""
+
+    EMAIL = "EMAIL"
+    PHONE = "PHONE"
+    CREDIT_CARD = "CREDIT_CARD"
+    IBAN = "IBAN"
+    US_SSN = "US_SSN"
+    PASSPORT = "PASSPORT"
+    IP = "IP"
+    PRIVATE_KEY = "PRIVATE_KEY"
+    JWT = "JWT"
+    OPENAI_KEY = "OPENAI_KEY"
+    GITHUB_TOKEN = "GITHUB_TOKEN"
+    SLACK_TOKEN = "SLACK_TOKEN"
+    AWS_KEY = "AWS_KEY"
+    AWS_SECRET = "AWS_SECRET"
+    VENDOR_TOKEN = "VENDOR_TOKEN"
+    URL_CREDENTIALS = "URL_CREDENTIALS"
+    GENERIC_SECRET = "GENERIC_SECRET"
+    CUSTOM = "CUSTOM"
+
+
+class Span(NamedTuple):
+    """Characters ``start`` (included) to ``end`` (excluded) of the scanned string."""
+
+    start: int
+    end: int
+    label: str
+
+
+def merge(spans: list[Span]) -> list[Span]:
+    """Sort spans and join those that overlap into their union.
+
+    A partly covered value is a leak, so a union takes the outermost ends. It keeps the label of the longest part.
+    """
+    merged: list[Span] = []
+    longest = 0
+    for span in sorted(spans):
+        if merged and span.start < merged[-1].end:
+            last = merged[-1]
+            label = last.label
+            if span.end - span.start > longest:
+                label, longest = span.label, span.end - span.start
+            merged[-1] = Span(last.start, max(last.end, span.end), label)
+        else:
+            merged.append(span)
+            longest = span.end - span.start
+    return merged
