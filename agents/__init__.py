@@ -1,0 +1,1 @@
+"""Floor 3: agents, runs, tools and the sandbox."""

@@ -1,0 +1,231 @@
+"""Rows of the agents floor: agents, runs, the model's replies and the tool calls in them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from agents.states import RUN_FINISHED, CallState, RunState
+from approvals.models import ApprovalGate
+from routekit_site.tenancy.models import Tenant, User
+
+
+class AgentQuerySet(models.QuerySet["Agent"]):
+    """Filters over agents."""
+
+    def in_tenant(self, tenant_id: int) -> AgentQuerySet:
+        """Only the agents of one tenant."""
+        return self.filter(tenant_id=tenant_id)
+
+
+class Agent(models.Model):
+    """What a tenant's people can give a job to: instructions, a model, tools and the box they run in."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="agents")
+    name = models.CharField(max_length=120)
+    description = models.CharField(max_length=300, blank=True, default="")
+    instructions = models.TextField(blank=True, default="")
+    provider = models.CharField(max_length=40, default="scripted")
+    model = models.CharField(max_length=120, blank=True, default="")
+    tool_filter = models.JSONField(null=True, blank=True)
+    sandbox = models.JSONField(default=dict, blank=True)
+    max_steps = models.PositiveIntegerField(default=20)
+    max_tokens = models.PositiveIntegerField(default=200_000)
+    max_cost_microdollars = models.PositiveBigIntegerField(default=5_000_000)
+    time_limit_seconds = models.PositiveIntegerField(default=900)
+    enabled = models.BooleanField(default=True)
+    version = models.PositiveIntegerField(default=1)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[models.Manager[Agent]] = AgentQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["tenant", "name"], name="agent_name_per_tenant")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    """Filters over runs."""
+
+    def in_tenant(self, tenant_id: int) -> RunQuerySet:
+        """Only the runs of one tenant."""
+        return self.filter(tenant_id=tenant_id)
+
+    def submitted_by(self, user: User) -> RunQuerySet:
+        """Only the runs that `user` submitted."""
+        return self.filter(submitter=user)
+
+    def unfinished(self) -> RunQuerySet:
+        """Runs that can still change."""
+        return self.exclude(state__in=RUN_FINISHED)
+
+    def abandoned(self, now: datetime) -> RunQuerySet:
+        """Running runs whose lease ran out: their worker is gone."""
+        return self.filter(state=RunState.RUNNING, lease_until__lte=now)
+
+    def newest_first(self) -> RunQuerySet:
+        """Newest first; the id breaks ties so that pages are stable."""
+        return self.order_by("-created_at", "-id")
+
+
+class Run(models.Model):
+    """One job given to one agent. `fence` grows with each claim; a write with an older fence is refused."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="runs")
+    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="runs")
+    agent_version = models.PositiveIntegerField()
+    submitter = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="runs")
+    idempotency_key = models.CharField(max_length=64)
+    prompt_sealed = models.BinaryField()
+    prompt_redacted = models.TextField()
+    state = models.CharField(
+        max_length=20,
+        choices=[(state.value, state.value.replace("_", " ")) for state in RunState],
+    )
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    waiting_since = models.DateTimeField(null=True, blank=True)
+    clock_started_at = models.DateTimeField(null=True, blank=True)
+    worked_milliseconds = models.PositiveBigIntegerField(default=0)
+    waited_milliseconds = models.PositiveBigIntegerField(default=0)
+    fence = models.PositiveIntegerField(default=0)
+    leased_by = models.CharField(max_length=120, null=True, blank=True)  # noqa: DJ001 - paired with lease_until, null together
+    lease_until = models.DateTimeField(null=True, blank=True)
+    wake_at = models.DateTimeField(null=True, blank=True)
+    crashes = models.PositiveSmallIntegerField(default=0)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
+    max_steps = models.PositiveIntegerField()
+    max_tokens = models.PositiveIntegerField()
+    max_cost_microdollars = models.PositiveBigIntegerField()
+    time_limit_seconds = models.PositiveIntegerField()
+    steps = models.PositiveIntegerField(default=0)
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    cost_microdollars = models.PositiveBigIntegerField(default=0)
+    output_redacted = models.TextField(blank=True, default="")
+    error_kind = models.CharField(max_length=60, blank=True, default="")
+    error_message = models.CharField(max_length=2000, blank=True, default="")
+
+    objects: ClassVar[models.Manager[Run]] = RunQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["submitter", "idempotency_key"], name="run_submitted_once"),
+            models.CheckConstraint(
+                condition=Q(state__in=[s.value for s in RunState]),
+                name="run_state_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(leased_by=None, lease_until=None) | Q(leased_by__isnull=False, lease_until__isnull=False),
+                name="run_lease_paired",
+            ),
+            models.CheckConstraint(
+                condition=Q(cancel_requested_at=None, cancel_requested_by=None)
+                | Q(cancel_requested_at__isnull=False, cancel_requested_by__isnull=False),
+                name="run_cancel_request_paired",
+            ),
+            models.CheckConstraint(
+                condition=Q(finished_at=None) ^ Q(state__in=[s.value for s in RUN_FINISHED]),
+                name="run_finished_has_time",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "-created_at", "-id"], name="run_newest"),
+            models.Index(fields=["submitter", "-created_at"], name="run_by_submitter"),
+            models.Index(
+                fields=["state", "lease_until"],
+                condition=Q(state__in=[RunState.QUEUED, RunState.RUNNING]),
+                name="run_to_sweep",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.id} ({self.state})"
+
+
+class ModelReply(models.Model):
+    """What the model answered at one step. With the prompt and the calls it makes up the transcript."""
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="replies")
+    step = models.PositiveIntegerField()
+    text_sealed = models.BinaryField()
+    text_redacted = models.TextField(blank=True, default="")
+    finish_reason = models.CharField(max_length=40)
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "model replies"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "step"], name="model_reply_once_per_step")]
+
+    def __str__(self) -> str:
+        return f"reply {self.step} of {self.run_id}"
+
+
+class ToolCall(models.Model):
+    """One tool call that the model proposed. Points down at its gate where it needed one."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="calls")
+    step = models.PositiveIntegerField()
+    position = models.PositiveSmallIntegerField()
+    call_id = models.CharField(max_length=200)
+    tool = models.CharField(max_length=100)
+    arguments_sealed = models.BinaryField()
+    arguments_redacted = models.JSONField()
+    arguments_digest = models.CharField(max_length=64)
+    state = models.CharField(max_length=20, choices=[(state.value, state.value) for state in CallState])
+    level = models.CharField(max_length=20, blank=True, default="")
+    rule = models.CharField(max_length=200, blank=True, default="")
+    reason = models.CharField(max_length=2000, blank=True, default="")
+    gate = models.ForeignKey(
+        ApprovalGate,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="calls",
+    )
+    attempts = models.PositiveSmallIntegerField(default=0)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    result_sealed = models.BinaryField(null=True, blank=True)
+    result_redacted = models.JSONField(null=True, blank=True)
+    outcome = models.CharField(max_length=60, blank=True, default="")
+    tier = models.CharField(max_length=10, blank=True, default="")
+    usage = models.JSONField(default=dict)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "step", "position"], name="tool_call_position"),
+            models.UniqueConstraint(fields=["run", "step", "call_id"], name="tool_call_once"),
+            models.CheckConstraint(
+                condition=Q(state__in=[s.value for s in CallState]),
+                name="tool_call_state_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=CallState.GATED) | Q(gate__isnull=False),
+                name="tool_call_gated_has_gate",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["gate"], name="tool_call_by_gate")]
+
+    def __str__(self) -> str:
+        return f"{self.tool} ({self.state})"

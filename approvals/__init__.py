@@ -1,0 +1,1 @@
+"""Floor 2: policy, gates, decisions, permits."""

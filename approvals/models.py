@@ -1,0 +1,283 @@
+"""Rows of the approvals floor: the allow-list, rules, gates and decisions. Only `gates.py` moves a gate."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+
+from approvals.states import GateState
+from approvals.types import AllowanceMode, Reversibility, Risk
+from routekit_site.tenancy.models import Tenant
+
+_PENDING_OR_OVER = [GateState.PENDING, GateState.EXPIRED, GateState.WITHDRAWN]
+
+
+def _choices(
+    values: type[GateState | AllowanceMode | Reversibility | Risk],
+) -> list[tuple[str, str]]:
+    return [(value.value, value.value.replace("_", " ")) for value in values]
+
+
+class TenantPolicy(models.Model):
+    """A tenant's own part of the policy hooks, and its clocks. Without a row the defaults hold."""
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    require_approval_for_permissions = models.JSONField(default=list)
+    approval_callback = models.CharField(max_length=200, blank=True, default="")
+    approval_hold_seconds = models.PositiveSmallIntegerField(default=5)
+    rejection_hold_seconds = models.PositiveSmallIntegerField(default=0)
+    decide_by_seconds = models.PositiveIntegerField(default=24 * 3600, validators=[MinValueValidator(10)])
+    execute_by_seconds = models.PositiveIntegerField(default=900, validators=[MinValueValidator(10)])
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "tenant policies"
+
+    def __str__(self) -> str:
+        return f"policy of tenant {self.tenant_id}"
+
+
+class ToolAllowance(models.Model):
+    """One line of a tenant's allow-list: allow, ask or deny one tool, and under which conditions."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="tool_allowances")
+    tool = models.CharField(max_length=100)
+    mode = models.CharField(max_length=10, choices=_choices(AllowanceMode))
+    constraints = models.JSONField(default=list, blank=True)
+    reversibility = models.CharField(max_length=30, blank=True, default="", choices=_choices(Reversibility))
+    approver_roles = models.JSONField(default=list, blank=True)
+    approvals_needed = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1)])
+    four_eyes = models.BooleanField(default=True)
+    decide_by_seconds = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(10)])
+    execute_by_seconds = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(10)])
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "tool"], name="allowance_once_per_tool"),
+            models.CheckConstraint(
+                condition=Q(mode__in=[mode.value for mode in AllowanceMode]),
+                name="allowance_mode_known",
+            ),
+            models.CheckConstraint(condition=Q(approvals_needed__gte=1), name="allowance_needs_someone"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tool}: {self.mode}"
+
+
+class ToolRuleQuerySet(models.QuerySet["ToolRule"]):
+    """Filters over rules."""
+
+    def in_force(self, now: datetime) -> ToolRuleQuerySet:
+        """Rules that still speak: not revoked, not expired, with uses left."""
+        return self.filter(revoked_at=None, expires_at__gt=now, uses__lt=F("max_uses"))
+
+
+class ToolRule(models.Model):
+    """ "Approve and remember": calls like one that was approved pass by themselves, for a while. Never unlimited."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="tool_rules")
+    tool = models.CharField(max_length=100)
+    agent_id = models.CharField(max_length=64, blank=True, default="")
+    constraints = models.JSONField(default=list)
+    made_from = models.ForeignKey("Decision", on_delete=models.PROTECT, null=True, related_name="rules")
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    made_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    max_uses = models.PositiveIntegerField(default=100)
+    uses = models.PositiveIntegerField(default=0)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    revoked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
+
+    objects: ClassVar[models.Manager[ToolRule]] = ToolRuleQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(revoked_at=None, revoked_by=None) | Q(revoked_at__isnull=False, revoked_by__isnull=False),
+                name="rule_revocation_paired",
+            ),
+            models.CheckConstraint(condition=Q(expires_at__gt=F("made_at")), name="rule_expires"),
+            models.CheckConstraint(condition=Q(max_uses__gte=1), name="rule_uses_bounded"),
+        ]
+
+    def __str__(self) -> str:
+        return f"rule for {self.tool}"
+
+
+class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
+    """Filters over gates."""
+
+    def in_tenant(self, tenant_id: int) -> ApprovalGateQuerySet:
+        """Only the gates of one tenant."""
+        return self.filter(tenant_id=tenant_id)
+
+    def pending(self) -> ApprovalGateQuerySet:
+        """Gates that wait for a person."""
+        return self.filter(state=GateState.PENDING)
+
+    def overdue(self, now: datetime) -> ApprovalGateQuerySet:
+        """Pending gates past their decide-by."""
+        return self.pending().filter(decide_by__lte=now)
+
+    def released(self, now: datetime) -> ApprovalGateQuerySet:
+        """Approved gates whose hold is over and that were not redeemed yet."""
+        return self.filter(state=GateState.APPROVED, hold_until__lte=now)
+
+    def unused(self, now: datetime) -> ApprovalGateQuerySet:
+        """Approved gates past their execute-by."""
+        return self.filter(state=GateState.APPROVED, execute_by__lte=now)
+
+    def most_pressing_first(self) -> ApprovalGateQuerySet:
+        """Highest risk first, then the oldest; the id breaks ties so that pages are stable."""
+        return self.order_by("-risk_rank", "opened_at", "id")
+
+
+class ApprovalGate(models.Model):
+    """One tool call that waits for a person. Complete in itself: the queue needs nothing from any other floor."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="gates")
+    run_id = models.UUIDField()
+    call_id = models.CharField(max_length=200)
+    agent_id = models.CharField(max_length=64)
+    agent_name = models.CharField(max_length=120)
+    agent_version = models.PositiveIntegerField()
+    requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    tool = models.CharField(max_length=100)
+    tool_schema_digest = models.CharField(max_length=64)
+    arguments_sealed = models.BinaryField()
+    arguments_fingerprint = models.CharField(max_length=64)
+    presentation = models.JSONField()
+    view_digest = models.CharField(max_length=64)
+    redactor_version = models.PositiveIntegerField()
+    context_digest = models.CharField(max_length=64, blank=True, default="")
+    policy_digest = models.CharField(max_length=64)
+    sandbox_digest = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
+    nonce = models.CharField(max_length=64, unique=True)
+    level = models.CharField(max_length=20)
+    rule = models.CharField(max_length=200)
+    reason = models.CharField(max_length=500)
+    permissions = models.JSONField(default=list)
+    reversibility = models.CharField(max_length=30, choices=_choices(Reversibility))
+    risk = models.CharField(max_length=10, choices=_choices(Risk))
+    risk_rank = models.PositiveSmallIntegerField()
+    approver_roles = models.JSONField(default=list)
+    approvals_needed = models.PositiveSmallIntegerField(default=1)
+    four_eyes = models.BooleanField(default=True)
+    state = models.CharField(max_length=20, choices=_choices(GateState), default=GateState.PENDING)
+    opened_at = models.DateTimeField()
+    decide_by = models.DateTimeField()
+    execute_within_seconds = models.PositiveIntegerField(default=900)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    hold_until = models.DateTimeField(null=True, blank=True)
+    execute_by = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    reopens = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="reopened_as",
+    )
+    change = models.JSONField(null=True, blank=True)
+
+    objects: ClassVar[models.Manager[ApprovalGate]] = ApprovalGateQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(state__in=[s.value for s in GateState]),
+                name="gate_state_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(decided_at=None, state__in=_PENDING_OR_OVER)
+                | (Q(decided_at__isnull=False) & ~Q(state__in=_PENDING_OR_OVER)),
+                name="gate_decided_when_not_pending",
+            ),
+            models.CheckConstraint(
+                condition=Q(hold_until=None, execute_by=None) | Q(hold_until__isnull=False, execute_by__isnull=False),
+                name="gate_approval_clocks_paired",
+            ),
+            models.CheckConstraint(condition=Q(approvals_needed__gte=1), name="gate_needs_someone"),
+            models.UniqueConstraint(
+                fields=["run_id", "call_id"],
+                condition=Q(state__in=[GateState.PENDING, GateState.APPROVED]),
+                name="gate_one_open_per_call",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["tenant", "-risk_rank", "opened_at", "id"],
+                condition=Q(state=GateState.PENDING),
+                name="gate_queue",
+            ),
+            models.Index(fields=["run_id"], name="gate_by_run"),
+            models.Index(
+                fields=["decide_by"],
+                condition=Q(state=GateState.PENDING),
+                name="gate_overdue",
+            ),
+            models.Index(
+                fields=["hold_until"],
+                condition=Q(state=GateState.APPROVED),
+                name="gate_held",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"gate for {self.tool} ({self.state})"
+
+
+class DecisionKind(models.TextChoices):
+    """What a reviewer decided."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class Decision(models.Model):
+    """What one person decided about one gate, bound to what they were shown. Undoing marks it, nothing deletes it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    gate = models.ForeignKey(ApprovalGate, on_delete=models.PROTECT, related_name="decisions")
+    kind = models.CharField(max_length=20, choices=DecisionKind.choices)
+    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    decided_at = models.DateTimeField()
+    reason = models.CharField(max_length=4000, blank=True, default="")
+    digest = models.CharField(max_length=64)
+    view_digest = models.CharField(max_length=64)
+    redactor_version = models.PositiveIntegerField()
+    nonce = models.CharField(max_length=64)
+    signature = models.CharField(max_length=200)
+    idempotency_key = models.CharField(max_length=64)
+    undone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["gate", "decided_by"],
+                condition=Q(undone_at=None),
+                name="decision_once_per_person",
+            ),
+            models.UniqueConstraint(fields=["decided_by", "idempotency_key"], name="decision_idempotent"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.decided_by}"

@@ -1,0 +1,252 @@
+"""The vocabulary of policy, shared by every floor above. Pure: pydantic and the standard library only.
+
+The names of the hook models and of their fields are RouteKitAI's, so that a policy written for it reads the same here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from traces.redaction import PIIRedactionHook
+
+JSONValue = Any
+
+
+class ToolPermission(StrEnum):
+    """What a tool needs in order to do its work; declared on its manifest."""
+
+    NETWORK = "network"
+    FILESYSTEM = "filesystem"
+    SUBPROCESS = "subprocess"
+    DATABASE = "database"
+    SECRETS = "secrets"
+
+
+class Reversibility(StrEnum):
+    """Whether what a tool does can be taken back (OWASP AISVS 9.2.3)."""
+
+    READ_ONLY = "read_only"
+    REVERSIBLE = "reversible"
+    EXTERNALLY_REVERSIBLE = "externally_reversible"
+    IRREVERSIBLE = "irreversible"
+
+
+class Risk(StrEnum):
+    """How much harm a wrong approval can do; derived from reversibility and permissions."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class AllowanceMode(StrEnum):
+    """What a tenant's allow-list says of one tool."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    DENY = "deny"
+
+
+class PolicyModel(BaseModel):
+    """Base of all policy models: frozen, and an unknown field is an error rather than a silent hole."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ToolFilter(PolicyModel):
+    """Which tools may be called at one level. `None` restricts nothing, `[]` allows nothing; a deny beats an allow.
+
+    Entries are case-sensitive tool names or globs such as `fs_*`. `locked_denied_tools` can't be replaced by a lower
+    level's filter (only the site-wide filter uses it).
+    """
+
+    allowed_tools: tuple[str, ...] | None = None
+    denied_tools: tuple[str, ...] = ()
+    locked_denied_tools: tuple[str, ...] = ()
+
+
+class ApprovalGatePolicy(PolicyModel):
+    """Which calls need a person. The callback is a dotted path to a function that may only answer approve, deny, ask."""
+
+    require_approval_for_permissions: tuple[ToolPermission, ...] = (
+        ToolPermission.NETWORK,
+        ToolPermission.FILESYSTEM,
+    )
+    approval_callback: str | None = None
+    callback_timeout_seconds: float = Field(default=2.0, gt=0, le=30)
+
+
+class PolicyHooks(PolicyModel):
+    """The hooks in force, run in this order: redact, filter, gate."""
+
+    pii_redaction: PIIRedactionHook | None = Field(default_factory=PIIRedactionHook)
+    tool_filter: ToolFilter | None = None
+    approval_gate: ApprovalGatePolicy | None = Field(default_factory=ApprovalGatePolicy)
+
+
+class ConstraintKind(StrEnum):
+    """How an argument constraint compares (see `ArgumentConstraint`)."""
+
+    EXACT = "exact"
+    GLOB = "glob"
+    PREFIX = "prefix"
+    RANGE = "range"
+    ONE_OF = "one_of"
+    HOST_IN = "host_in"
+    PATH_UNDER = "path_under"
+
+
+class ArgumentConstraint(PolicyModel):
+    """One condition on one argument value: a JSON pointer (RFC 6901) into the canonical arguments, and a comparison."""
+
+    pointer: str = Field(max_length=500)
+    kind: ConstraintKind
+    value: JSONValue = None
+
+
+@dataclass(frozen=True)
+class ApproverRequirement:
+    """Who may approve: the roles, how many different people, and whether the submitter is excluded."""
+
+    roles: tuple[str, ...] = ("reviewer", "admin")
+    count: int = 1
+    four_eyes: bool = True
+
+
+@dataclass(frozen=True)
+class AllowanceFacts:
+    """What the tenant's allow-list says of one tool, as plain facts."""
+
+    tool: str
+    mode: AllowanceMode
+    constraints: tuple[ArgumentConstraint, ...] = ()
+    reversibility: Reversibility | None = None
+    approvers: ApproverRequirement = ApproverRequirement()
+    decide_by_seconds: int = 3600
+    execute_by_seconds: int = 900
+
+
+@dataclass(frozen=True)
+class RuleFacts:
+    """One "approve and remember" rule, as plain facts."""
+
+    id: str
+    tool: str
+    agent_id: str | None
+    constraints: tuple[ArgumentConstraint, ...]
+    expires_at: datetime
+    uses_left: int
+
+
+@dataclass(frozen=True)
+class PolicyFacts:
+    """All the policy that applies to one agent's calls at one moment.
+
+    `allowances` maps tool name to the tenant's entry; a tool without an entry is above the ceiling and denied.
+    """
+
+    allowances: Mapping[str, AllowanceFacts]
+    hooks: PolicyHooks = PolicyHooks()
+    agent_filter: ToolFilter | None = None
+    rules: tuple[RuleFacts, ...] = ()
+
+
+@dataclass(frozen=True)
+class CallFacts:
+    """One proposed tool call, with what the trusted manifest says of its tool.
+
+    `arguments` are canonical: validated by the tool's model, paths resolved, hosts normalised.
+    """
+
+    tool: str
+    arguments: Mapping[str, JSONValue]
+    permissions: frozenset[ToolPermission]
+    reversibility: Reversibility
+    agent_id: str
+    callback_answer: Literal["approve", "deny", "ask"] | None = None
+
+
+class Level(StrEnum):
+    """The level of policy that spoke."""
+
+    TENANT = "tenant"
+    SITE = "site"
+    AGENT = "agent"
+    GATE = "gate"
+    RULE = "rule"
+
+
+@dataclass(frozen=True)
+class Allow:
+    """The call may run without a person."""
+
+    level: Level
+    rule: str
+    reason: str
+    rule_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Deny:
+    """The call may not run. `reason` goes back to the model."""
+
+    level: Level
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class NeedsApproval:
+    """A person must decide."""
+
+    level: Level
+    rule: str
+    reason: str
+    permissions: tuple[ToolPermission, ...] = ()
+    approvers: ApproverRequirement = field(default_factory=ApproverRequirement)
+    decide_by_seconds: int = 3600
+    execute_by_seconds: int = 900
+
+
+Verdict = Allow | Deny | NeedsApproval
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What an approval is bound to; `approvals.binding.digest_of` turns it into the digest."""
+
+    tenant_id: int
+    run_id: UUID
+    call_id: str
+    tool: str
+    tool_schema_digest: str
+    arguments: Mapping[str, JSONValue]
+    requester_id: int
+    agent_id: str
+    agent_version: int
+    policy_digest: str
+    sandbox_digest: str
+    context_digest: str = ""
+
+
+@dataclass(frozen=True)
+class Permit:
+    """The single-use right to run exactly one call; the sandbox accepts nothing else."""
+
+    id: UUID
+    tenant_id: int
+    run_id: UUID
+    call_id: str
+    tool: str
+    arguments_digest: str
+    digest: str
+    nonce: str
+    gate_id: UUID | None
+    expires_at: datetime

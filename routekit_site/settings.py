@@ -1,0 +1,212 @@
+"""Django's settings. Whatever differs between installations comes from `env.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dj_database_url
+from csp.constants import NONE, SELF
+
+from routekit_site import env
+
+ENVIRONMENT = env.load()
+
+DEMO = ENVIRONMENT.demo
+DEBUG = False
+SECRET_KEY = ENVIRONMENT.secret_key.get_secret_value()
+ALLOWED_HOSTS = list(ENVIRONMENT.allowed_hosts)
+CSRF_TRUSTED_ORIGINS = list(ENVIRONMENT.trusted_origins)
+ROOT_URLCONF = "routekit_site.urls"
+ASGI_APPLICATION = "routekit_site.asgi.application"
+AUTH_USER_MODEL = "tenancy.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "daphne",
+    "routekit_site.apps.AdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "routekit_site.tenancy",
+    "traces",
+    "approvals",
+    "agents",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "routekit_site.tenancy.middleware.CurrentTenantMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [env.PROJECT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "routekit_site.tenancy.context.tenancy",
+            ]
+        },
+    }
+]
+
+# Database -----------------------------------------------------------------------------------------------------------
+
+_SQLITE_OPTIONS: dict[str, Any] = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+}
+
+
+def _database() -> dict[str, Any]:
+    if ENVIRONMENT.database_url is None:
+        ENVIRONMENT.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = ENVIRONMENT.data_dir / "routekit.sqlite3"
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": name,
+            "OPTIONS": _SQLITE_OPTIONS,
+        }
+    parsed: dict[str, Any] = dict(
+        dj_database_url.parse(
+            ENVIRONMENT.database_url.get_secret_value(),
+            conn_max_age=600,
+            conn_health_checks=True,
+        )
+    )
+    if "sqlite" in parsed["ENGINE"]:
+        parsed["OPTIONS"] = _SQLITE_OPTIONS
+    return parsed
+
+
+DATABASES = {"default": _database()}
+
+# Channels and Celery ------------------------------------------------------------------------------------------------
+
+REDIS_URL = ENVIRONMENT.redis_url.get_secret_value() if ENVIRONMENT.redis_url else None
+
+if REDIS_URL:
+    # A socket time-out would close idle browsers' sockets after seconds (channels_redis #422).
+    _LAYER_HOST: dict[str, Any] = {"address": REDIS_URL, "socket_timeout": None}
+    CHANNEL_LAYERS: dict[str, Any] = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [_LAYER_HOST]},
+        }
+    }
+else:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "traces.channel_layer.ThreadSafeInMemoryChannelLayer"}}
+
+CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"visibility_timeout": 6 * 3600, "socket_timeout": 5} if REDIS_URL else {"polling_interval": 0.005}
+)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_BACKEND = None
+CELERY_TASK_ACKS_LATE = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_DB_REUSE_MAX = 1000
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_BEAT_SCHEDULE = {"sweep": {"task": "agents.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}}}
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+
+# What is ours -------------------------------------------------------------------------------------------------------
+
+ROUTEKIT_ENCRYPTION_KEYS = tuple(key.get_secret_value() for key in ENVIRONMENT.encryption_keys)
+ROUTEKIT_SIGNING_KEY = ENVIRONMENT.signing_key.get_secret_value() if ENVIRONMENT.signing_key else None
+ROUTEKIT_VERIFY_KEYS = ENVIRONMENT.verify_keys
+ROUTEKIT_TOOL_FILTER = ENVIRONMENT.tool_filter
+ROUTEKIT_EGRESS_SOCKET = ENVIRONMENT.egress_socket
+ROUTEKIT_SANDBOX_REQUIRE = ENVIRONMENT.sandbox_require
+ROUTEKIT_LEASE_SECONDS = ENVIRONMENT.lease_seconds
+ROUTEKIT_DATA_DIR = ENVIRONMENT.data_dir
+ROUTEKIT_OPENAI_API_KEY = ENVIRONMENT.openai_api_key
+ROUTEKIT_OPENAI_BASE_URL = ENVIRONMENT.openai_base_url
+
+# Pages, static files, language --------------------------------------------------------------------------------------
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [env.PROJECT / "static"]
+STATIC_ROOT = ENVIRONMENT.data_dir / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+LOGIN_URL = "/sign-in/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/sign-in/"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+    )
+]
+
+# Security -----------------------------------------------------------------------------------------------------------
+
+SECURE_COOKIES = ENVIRONMENT.https and not DEMO
+SESSION_COOKIE_SECURE = SECURE_COOKIES
+CSRF_COOKIE_SECURE = SECURE_COOKIES
+SECURE_SSL_REDIRECT = False
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE_COOKIES else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_COOKIES else None
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+        "require-trusted-types-for": ["'script'"],
+    }
+}
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": ENVIRONMENT.log_level},
+}

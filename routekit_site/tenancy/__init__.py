@@ -1,0 +1,1 @@
+"""Ground floor: who people are, which tenant they work in and what they may do there."""

@@ -1,0 +1,22 @@
+"""What can go wrong on the ground floor."""
+
+from __future__ import annotations
+
+
+class TenancyError(Exception):
+    """Something about tenants or people is not as it should be."""
+
+    def __str__(self) -> str:
+        return super().__str__() or (type(self).__doc__ or "").strip()
+
+
+class NotVisible(TenancyError):
+    """There is nothing here that you can see."""
+
+
+class NotAllowed(TenancyError):
+    """Your role in this tenant does not allow this. Ask an admin of the tenant."""
+
+
+class DecryptionFailed(TenancyError):
+    """A stored value can't be decrypted: its key is missing from ROUTEKIT_ENCRYPTION_KEYS."""

@@ -1,0 +1,142 @@
+"""Rows of the traces floor. Only this floor touches them; everybody else calls `recorder`, `live` or `ledger`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from routekit_site.tenancy.models import Tenant
+from traces.kinds import EventKind, FeedTopic, LedgerKind
+
+
+class TraceQuerySet(models.QuerySet["Trace"]):
+    """Filters over traces."""
+
+    def in_tenants(self, tenant_ids: list[int]) -> TraceQuerySet:
+        """Only the traces of these tenants."""
+        return self.filter(tenant_id__in=tenant_ids)
+
+
+class Trace(models.Model):
+    """The head of one run's trace: what lists and filters need, and the number of its last event."""
+
+    run_id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    agent_name = models.CharField(max_length=120)
+    submitter = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=20)
+    prompt = models.TextField()
+    tools = models.JSONField(default=list)
+    reviewers = models.JSONField(default=list)
+    decisions = models.JSONField(default=list)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    cost_microdollars = models.PositiveBigIntegerField(default=0)
+    last_number = models.PositiveIntegerField(default=0)
+
+    objects: ClassVar[models.Manager[Trace]] = TraceQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "-started_at", "run_id"], name="trace_by_start"),
+            models.Index(fields=["tenant", "state", "-started_at"], name="trace_by_state"),
+        ]
+
+    def __str__(self) -> str:
+        return f"trace of run {self.run_id}"
+
+
+class TraceEvent(models.Model):
+    """One thing that happened in a run; redacted before it was written, never changed after."""
+
+    trace = models.ForeignKey(Trace, on_delete=models.PROTECT, related_name="events")
+    number = models.PositiveIntegerField()
+    kind = models.CharField(max_length=40, choices=[(kind.value, kind.value) for kind in EventKind])
+    at = models.DateTimeField()
+    call_id = models.CharField(max_length=200, blank=True, default="")
+    gate_id = models.UUIDField(null=True, blank=True)
+    actor = models.CharField(max_length=200, blank=True, default="")
+    payload = models.JSONField(default=dict)
+    redactor_version = models.PositiveIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["trace", "number"], name="trace_event_numbered"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="trace_event_number_from_one"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} #{self.number} of {self.trace_id}"
+
+
+class TenantHead(models.Model):
+    """The last numbers of one tenant's feed and ledger.
+
+    Locking this row is what makes both gapless and in commit order: a transaction takes its numbers here as its last
+    act and holds the row until it commits.
+    """
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    feed_number = models.PositiveBigIntegerField(default=0)
+    ledger_number = models.PositiveBigIntegerField(default=0)
+    ledger_hash = models.CharField(max_length=64, default="0" * 64)
+
+    def __str__(self) -> str:
+        return f"head of tenant {self.tenant_id}"
+
+
+class FeedEntry(models.Model):
+    """One numbered line of a tenant's live feed. Carries ids and states, never content."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    number = models.PositiveBigIntegerField()
+    at = models.DateTimeField()
+    topic = models.CharField(max_length=20, choices=[(topic.value, topic.value) for topic in FeedTopic])
+    subject_id = models.CharField(max_length=64)
+    facts = models.JSONField(default=dict)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["tenant", "number"], name="feed_entry_numbered")]
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.subject_id} #{self.number}"
+
+
+class LedgerEntry(models.Model):
+    """One link of a tenant's hash chain: SHA-256 over the previous hash and the canonical JSON of the entry."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    number = models.PositiveBigIntegerField()
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=20, choices=[(kind.value, kind.value) for kind in LedgerKind])
+    actor = models.CharField(max_length=200)
+    facts = models.JSONField()
+    previous_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["tenant", "number"], name="ledger_entry_numbered")]
+
+    def __str__(self) -> str:
+        return f"ledger {self.kind} #{self.number}"
+
+
+class RedactionPolicy(models.Model):
+    """How one tenant redacts: the fields of `PIIRedactionHook` as JSON. Without a row the defaults hold."""
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    hook = models.JSONField(default=dict)
+    version = models.PositiveIntegerField(default=1)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "redaction policies"
+
+    def __str__(self) -> str:
+        return f"redaction policy of tenant {self.tenant_id}"
