@@ -1,0 +1,1 @@
+"""The tests of RouteKit Site, by floor and by behaviour."""
