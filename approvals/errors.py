@@ -2,9 +2,122 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
+from routekit_site.tenancy.errors import NotAllowed
+
 
 class ApprovalError(Exception):
     """The approval could not be carried out."""
 
     def __str__(self) -> str:
         return super().__str__() or (type(self).__doc__ or "").strip()
+
+
+class NotCanonical(ApprovalError):
+    """The value is not JSON that can be put in canonical form."""
+
+
+class ManifestConflict(ApprovalError):
+    """Two tools have the same name."""
+
+
+class UnknownTool(ApprovalError):
+    """There is no tool of that name."""
+
+
+class BadConstraint(ApprovalError):
+    """The constraint can't be used."""
+
+
+class NeedsTransaction(ApprovalError):
+    """Gates move inside a transaction only: whoever calls this opens one."""
+
+
+class NotPresentable(ApprovalError):
+    """This call can't be shown to a reviewer, so it can't be approved."""
+
+
+class NoSigningKey(ApprovalError):
+    """This process has no key to sign decisions with. Only the web tier has one (ROUTEKIT_SIGNING_KEY)."""
+
+
+class BadGateRequest(ApprovalError):
+    """The gate can't be opened: what it would show does not belong to the call."""
+
+
+class UnknownGate(ApprovalError):
+    """There is no such gate."""
+
+
+class OwnRun(ApprovalError, NotAllowed):
+    """You submitted this run, so somebody else has to decide."""
+
+
+class StaleView(ApprovalError):
+    """The page does not show the call as it stands now. Reload it, read it again and then decide."""
+
+
+class BadBallot(ApprovalError):
+    """The form is incomplete. Reload the page and send it again."""
+
+
+class ReasonTooLong(BadBallot):
+    """The reason is too long: at most 4,000 characters are taken."""
+
+
+class KeyReused(ApprovalError):
+    """This form was already sent with another decision. Reload the page to see what it was."""
+
+
+class GateMoved(ApprovalError):
+    """Somebody else was faster. Reload the page to see how the call stands."""
+
+
+class AlreadyVoted(ApprovalError):
+    """You have approved this call already. It waits for the approval of somebody else."""
+
+
+def _ago(elapsed: timedelta) -> str:
+    seconds = max(0, int(elapsed.total_seconds()))
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return f"{seconds} s ago"
+
+
+class AlreadyDecided(ApprovalError):
+    """This call was decided already.
+
+    `winner` is the display name of whoever decided, or empty where nobody did; `state` the gate's state; `at` when.
+    """
+
+    def __init__(self, *, winner: str, state: str, at: datetime, now: datetime) -> None:
+        self.winner, self.state, self.at = winner, state, at
+        by = f" by {winner}" if winner else ""
+        super().__init__(f"This call was already {state} {_ago(now - at)}{by}.")
+
+
+class Expired(ApprovalError):
+    """This call has expired: nobody decided in time, so it counts as denied."""
+
+
+class NothingToUndo(ApprovalError):
+    """There is no decision to undo."""
+
+
+class HoldOver(ApprovalError):
+    """It is too late to undo this: the time for it is over."""
+
+
+class NotApproved(ApprovalError):
+    """This call is not approved, so it can't run."""
+
+
+class StillHeld(NotApproved):
+    """This approval can still be undone, so the call can't run yet."""
+
+
+class Tampered(ApprovalError):
+    """What is stored of this call is not what was shown when it was opened. Nobody can approve it; tell an operator."""

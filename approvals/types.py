@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,9 +48,13 @@ class Risk(StrEnum):
 
 
 class AllowanceMode(StrEnum):
-    """What a tenant's allow-list says of one tool."""
+    """What a tenant's allow-list says of one tool.
+
+    `allow`: without a person. `by_permission`: a person when the tool uses a gated permission. `ask`: always a person.
+    """
 
     ALLOW = "allow"
+    BY_PERMISSION = "by_permission"
     ASK = "ask"
     DENY = "deny"
 
@@ -60,6 +65,9 @@ class PolicyModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+ToolPattern = Annotated[str, Field(min_length=1, max_length=100)]
+
+
 class ToolFilter(PolicyModel):
     """Which tools may be called at one level. `None` restricts nothing, `[]` allows nothing; a deny beats an allow.
 
@@ -67,13 +75,13 @@ class ToolFilter(PolicyModel):
     level's filter (only the site-wide filter uses it).
     """
 
-    allowed_tools: tuple[str, ...] | None = None
-    denied_tools: tuple[str, ...] = ()
-    locked_denied_tools: tuple[str, ...] = ()
+    allowed_tools: tuple[ToolPattern, ...] | None = None
+    denied_tools: tuple[ToolPattern, ...] = ()
+    locked_denied_tools: tuple[ToolPattern, ...] = ()
 
 
 class ApprovalGatePolicy(PolicyModel):
-    """Which calls need a person. The callback is a dotted path to a function that may only answer approve, deny, ask."""
+    """Which calls need a person. The callback is the dotted path of a function that answers approve, deny or ask."""
 
     require_approval_for_permissions: tuple[ToolPermission, ...] = (
         ToolPermission.NETWORK,
@@ -104,11 +112,24 @@ class ConstraintKind(StrEnum):
 
 
 class ArgumentConstraint(PolicyModel):
-    """One condition on one argument value: a JSON pointer (RFC 6901) into the canonical arguments, and a comparison."""
+    """One condition on one argument value: a JSON pointer (RFC 6901) into the canonical arguments, and a comparison.
 
-    pointer: str = Field(max_length=500)
+    `value` by kind: exact any JSON; glob, prefix a string; range `{"min": number, "max": number}`, either may be left
+    out; one_of a list; host_in a list of hosts (`example.com`, `*.example.com`, `127.0.0.1:8000`); path_under a folder.
+    """
+
+    pointer: str = Field(max_length=500, pattern=r"^(/([^~/]|~[01])*)*$")
     kind: ConstraintKind
     value: JSONValue = None
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The reference tokens of the pointer, unescaped."""
+        return tuple(token.replace("~1", "/").replace("~0", "~") for token in self.pointer.split("/")[1:])
+
+
+def _is_scalar(value: JSONValue) -> bool:
+    return value is None or isinstance(value, str | int | float)
 
 
 @dataclass(frozen=True)
@@ -135,7 +156,10 @@ class AllowanceFacts:
 
 @dataclass(frozen=True)
 class RuleFacts:
-    """One "approve and remember" rule, as plain facts."""
+    """One "approve and remember" rule, as plain facts; `agent_id` None covers every agent of the tenant.
+
+    `made_at` matters where the past is looked at again: a rule says nothing about calls before it.
+    """
 
     id: str
     tool: str
@@ -143,6 +167,18 @@ class RuleFacts:
     constraints: tuple[ArgumentConstraint, ...]
     expires_at: datetime
     uses_left: int
+    made_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RuleShelf:
+    """Rules for one tool, found by the value that each wants exactly at one place, not one after the other.
+
+    `keys` is that place, as in `ArgumentConstraint.keys`; None holds the rules that want no exact value, under None.
+    """
+
+    keys: tuple[str, ...] | None
+    by_value: Mapping[object, tuple[RuleFacts, ...]]
 
 
 @dataclass(frozen=True)
@@ -153,9 +189,23 @@ class PolicyFacts:
     """
 
     allowances: Mapping[str, AllowanceFacts]
-    hooks: PolicyHooks = PolicyHooks()
+    hooks: PolicyHooks = field(default_factory=PolicyHooks)
     agent_filter: ToolFilter | None = None
     rules: tuple[RuleFacts, ...] = ()
+
+    @cached_property
+    def shelves(self) -> Mapping[str, tuple[RuleShelf, ...]]:
+        """The rules by tool and then by what each wants exactly; the same whatever order they came in."""
+        found: dict[tuple[str, tuple[str, ...] | None], dict[object, tuple[RuleFacts, ...]]] = {}
+        for rule in self.rules:
+            exact = next((c for c in rule.constraints if c.kind is ConstraintKind.EXACT and _is_scalar(c.value)), None)
+            by_value = found.setdefault((rule.tool, exact and exact.keys), {})
+            value = exact and exact.value
+            by_value[value] = (*by_value.get(value, ()), rule)
+        by_tool: dict[str, tuple[RuleShelf, ...]] = {}
+        for (tool, keys), by_value in found.items():
+            by_tool[tool] = (*by_tool.get(tool, ()), RuleShelf(keys, by_value))
+        return by_tool
 
 
 @dataclass(frozen=True)
