@@ -82,10 +82,15 @@ class TenantHead(models.Model):
     act and holds the row until it commits.
     """
 
+    FIRST_HASH: ClassVar[str] = "0" * 64
+
     tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
     feed_number = models.PositiveBigIntegerField(default=0)
     ledger_number = models.PositiveBigIntegerField(default=0)
-    ledger_hash = models.CharField(max_length=64, default="0" * 64)
+    ledger_hash = models.CharField(max_length=64, default=FIRST_HASH)
+    # Where the chain begins once retention has forgotten its first entries: the last forgotten number and its hash.
+    ledger_base_number = models.PositiveBigIntegerField(default=0, db_default=0)
+    ledger_base_hash = models.CharField(max_length=64, default=FIRST_HASH, db_default=FIRST_HASH)
 
     def __str__(self) -> str:
         return f"head of tenant {self.tenant_id}"
@@ -116,7 +121,8 @@ class LedgerEntry(models.Model):
     at = models.DateTimeField()
     kind = models.CharField(max_length=20, choices=[(kind.value, kind.value) for kind in LedgerKind])
     actor = models.CharField(max_length=200)
-    facts = models.JSONField()
+    # Text, not JSON: the hash is over these very bytes, which a JSON column would rewrite.
+    facts = models.TextField()
     previous_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)
 
@@ -125,6 +131,18 @@ class LedgerEntry(models.Model):
 
     def __str__(self) -> str:
         return f"ledger {self.kind} #{self.number}"
+
+
+class RetentionPermit(models.Model):
+    """While a row stands here, the append-only tables let rows be deleted (see `traces.append_only`).
+
+    `retention` writes it, deletes, and removes it again in one transaction, so no other transaction ever sees it.
+    """
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
+
+    def __str__(self) -> str:
+        return f"retention at work in tenant {self.tenant_id}"
 
 
 class RedactionPolicy(models.Model):

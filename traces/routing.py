@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-websocket_urlpatterns: list[URLPattern] = []
+from traces.consumers import feed
+
+websocket_urlpatterns: list[URLPattern] = [path("ws/feed/", feed)]  # type: ignore[arg-type]

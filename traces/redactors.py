@@ -1,0 +1,97 @@
+"""The redactor of each tenant: its `RedactionPolicy`, compiled once a process and version.
+
+The version is read from the database each time (one primary-key look-up, or none where a caller reads it in a
+statement of its own), so a policy that was saved a moment ago holds in every process with the next value stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import Any
+
+from routekit_site.tenancy.encryption import tenant_key
+from traces.models import RedactionPolicy
+from traces.payloads import plain
+from traces.redaction import REDACTOR_VERSION, PIIRedactionHook, Redactor
+
+logger = logging.getLogger(__name__)
+
+FAILED = "[redaction failed]"
+_VERSIONS_PER_ENGINE = 1_000_000
+
+# For statements that fetch the policy's version beside what they came for; 0 is "no row, the defaults hold".
+POLICY_VERSION_SQL = "COALESCE((SELECT version FROM traces_redactionpolicy p WHERE p.tenant_id = {table}.tenant_id), 0)"
+
+
+def default_hook() -> PIIRedactionHook:
+    """What holds for a tenant that has set nothing: everything but IP addresses, with typed tokens."""
+    return PIIRedactionHook(mode="typed")
+
+
+@lru_cache(maxsize=512)
+def _compiled(tenant_id: int, version: int) -> tuple[int, Redactor]:
+    """The redactor, and the version of the row that it was really made from."""
+    policy = RedactionPolicy.objects.filter(tenant_id=tenant_id).first() if version else None
+    hook = PIIRedactionHook.model_validate(policy.hook) if policy else default_hook()
+    key = tenant_key(tenant_id, "pseudonym") if hook.mode == "pseudonym" else None
+    return (policy.version if policy else 0), hook.compile(key)
+
+
+def policy_version(tenant_id: int) -> int:
+    """The version of the tenant's redaction policy; 0 where the defaults hold."""
+    return RedactionPolicy.objects.filter(tenant_id=tenant_id).values_list("version", flat=True).first() or 0
+
+
+def redactor_of(tenant_id: int, version: int) -> Redactor:
+    """The redactor of a tenant whose policy version is known to be `version`.
+
+    Raises:
+        pydantic.ValidationError: the stored policy is not one (it was changed behind the admin's back).
+    """
+    found, redactor = _compiled(tenant_id, version)
+    if found != version:
+        _compiled.cache_clear()
+        redactor = _compiled(tenant_id, version)[1]
+    return redactor
+
+
+def redactor_for(tenant_id: int) -> Redactor:
+    """The tenant's redactor as its policy stands now. Compile errors raise; `redact` is the call that never does."""
+    return redactor_of(tenant_id, policy_version(tenant_id))
+
+
+def combined_version(version: int) -> int:
+    """Engine version and policy version in one number, as stored with events and gates."""
+    return REDACTOR_VERSION * _VERSIONS_PER_ENGINE + version
+
+
+def redactor_version(tenant_id: int) -> int:
+    """The number that says with which engine and policy the tenant's values are redacted now."""
+    return combined_version(policy_version(tenant_id))
+
+
+def redact_under(tenant_id: int, version: int, value: object) -> Any:
+    """`value` as plain, redacted JSON under a known policy version; `[redaction failed]` where that fails.
+
+    Never raises and never returns what it was given unredacted. The log names the error's class only: its text could
+    hold the value.
+    """
+    try:
+        redactor = redactor_of(tenant_id, version)
+        return redactor.redact(plain(value, lambda text: redactor.stream().feed(text)))
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, nothing raw may pass
+        logger.error(  # noqa: TRY400 - a traceback could show the value
+            "redaction failed for tenant %s: %s; stored as %s", tenant_id, type(error).__name__, FAILED
+        )
+        return FAILED
+
+
+def redact(tenant_id: int, value: object) -> Any:
+    """`value` as plain, redacted JSON under the tenant's policy of now; never raises (see `redact_under`)."""
+    try:
+        version = policy_version(tenant_id)
+    except Exception as error:  # noqa: BLE001 - as above
+        logger.error("redaction failed for tenant %s: %s", tenant_id, type(error).__name__)  # noqa: TRY400
+        return FAILED
+    return redact_under(tenant_id, version, value)

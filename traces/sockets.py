@@ -1,0 +1,108 @@
+"""One browser's socket, as the hub sees it: what it may read, what it was sent, and a bound on what it has not read."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from traces.feed_access import Reader
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+MAX_QUEUED = 1024
+# Daphne takes whatever it is given, and kept 27 MB for a browser that never read. So a socket that says nothing
+# (no ping, no look) while this much was sent to it is closed; a live page says something every 25 s.
+MAX_UNANSWERED_BYTES = 1024 * 1024
+
+
+class Close:
+    """Codes with which the server closes a socket (4xxx are the application's own)."""
+
+    SIGNED_OUT = 4401
+    NO_MEMBER = 4403
+    BAD_MESSAGE = 1008
+    TRY_AGAIN = 1013
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One feed entry, encoded once for everybody: in full, and as a bare number for whom it is not meant."""
+
+    number: int
+    text: str
+    veiled: str
+    submitter: int | None
+
+    def for_reader(self, reader: Reader) -> str:
+        """What this reader is sent: the whole feed for who may see all runs, one's own runs for everybody else."""
+        return self.text if reader.sees_all or self.submitter == reader.user_id else self.veiled
+
+
+def encode(message: dict[str, Any]) -> str:
+    """A frame's text."""
+    return orjson.dumps(message).decode()
+
+
+def frame_of(entry: dict[str, Any]) -> Frame:
+    """Encode a feed entry (see `live.entries_after`)."""
+    veiled = {"type": "entry", "number": entry["number"], "topic": "other", "id": "", "facts": {}, "at": entry["at"]}
+    submitter = entry["facts"].get("submitter")
+    return Frame(
+        number=entry["number"],
+        text=encode(entry),
+        veiled=encode(veiled),
+        submitter=submitter if isinstance(submitter, int) else None,
+    )
+
+
+@dataclass(eq=False)
+class Socket:
+    """The outgoing half of a browser's connection. Used only in the server's event loop."""
+
+    reader: Reader
+    send: Send
+    sent_number: int = 0
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    unanswered: int = 0
+    closing: int | None = None
+    _queue: asyncio.Queue[str | None] = field(default_factory=lambda: asyncio.Queue(MAX_QUEUED))
+
+    def offer(self, frame: Frame) -> None:
+        """Queue an entry unless it was sent already."""
+        if frame.number > self.sent_number:
+            self.sent_number = frame.number
+            self.say(frame.for_reader(self.reader))
+
+    def say(self, text: str) -> None:
+        """Queue a text; a reader that is too slow is closed with 1013 instead, and must come back and catch up."""
+        if self.closing is not None:
+            return
+        self.unanswered += len(text)
+        if self.unanswered > MAX_UNANSWERED_BYTES or self._queue.full():
+            self.close(Close.TRY_AGAIN)
+        else:
+            self._queue.put_nowait(text)
+
+    def close(self, code: int) -> None:
+        """Close at once, whatever is still queued."""
+        if self.closing is not None:
+            return
+        self.closing = code
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._queue.put_nowait(None)
+
+    def heard(self) -> None:
+        """The browser said something, so it reads."""
+        self.unanswered = 0
+
+    async def write(self) -> None:
+        """Send what is queued until the socket is closed."""
+        while (text := await self._queue.get()) is not None:
+            await self.send({"type": "websocket.send", "text": text})
+        await self.send({"type": "websocket.close", "code": self.closing})
