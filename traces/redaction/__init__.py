@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from traces.redaction.custom import PatternError
 from traces.redaction.hook import PIIRedactionHook
 from traces.redaction.redactor import Redactor
+from traces.redaction.replacement import TYPED_TOKEN
 from traces.redaction.spans import Label, Span
 
-REDACTOR_VERSION: int = 1
+REDACTOR_VERSION: int = 2
 
-__all__ = ["REDACTOR_VERSION", "Label", "PIIRedactionHook", "Redactor", "Span"]
+__all__ = ["REDACTOR_VERSION", "TYPED_TOKEN", "Label", "PIIRedactionHook", "PatternError", "Redactor", "Span"]

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from traces.redaction.custom import MAX_PATTERNS, check_rule, compile_rule
 from traces.redaction.redactor import Redactor
+from traces.redaction.replacement import Mode, Replacement
+from traces.redaction.scanner import Categories, Scanner
 
-Mode = Literal["replacement", "typed", "pseudonym"]
+MAX_REPLACEMENT_LENGTH = 64
+_EVERYTHING = Categories(emails=True, phones=True, secrets=True, cards=True, ids=True, ips=True)
+
+
+def _inert(replacement: str) -> str:
+    """Refuse a replacement that would itself be redacted, or could not be told from the text around it."""
+    if not replacement.strip() or not replacement.isprintable():
+        raise ValueError("use visible characters: what was redacted must show")
+    if Scanner(_EVERYTHING).spans(replacement):
+        raise ValueError("looks like a value that is redacted; use a word such as [REDACTED]")
+    return replacement
+
+
+def _checked(rule: tuple[str, str]) -> tuple[str, str]:
+    pattern, template = rule
+    check_rule(pattern, template)
+    return rule
 
 
 class PIIRedactionHook(BaseModel):
@@ -27,8 +46,8 @@ class PIIRedactionHook(BaseModel):
     redact_cards: bool = True
     redact_ids: bool = True
     redact_ips: bool = False
-    redact_patterns: tuple[tuple[str, str], ...] = ()
-    replacement: str = Field(default="[REDACTED]", min_length=1, max_length=64)
+    redact_patterns: Annotated[tuple[Annotated[tuple[str, str], AfterValidator(_checked)], ...], Field(max_length=MAX_PATTERNS)] = ()
+    replacement: Annotated[str, Field(min_length=1, max_length=MAX_REPLACEMENT_LENGTH), AfterValidator(_inert)] = "[REDACTED]"
     redact_responses: bool = True
     mode: Mode = "replacement"
 
@@ -42,4 +61,13 @@ class PIIRedactionHook(BaseModel):
 
 @lru_cache(maxsize=256)
 def _compiled(hook: PIIRedactionHook, pseudonym_key: bytes | None) -> Redactor:
-    return Redactor(hook, pseudonym_key)
+    categories = Categories(
+        emails=hook.redact_emails,
+        phones=hook.redact_phones,
+        secrets=hook.redact_secrets,
+        cards=hook.redact_cards,
+        ids=hook.redact_ids,
+        ips=hook.redact_ips,
+    )
+    rules = tuple(compile_rule(pattern, template) for pattern, template in hook.redact_patterns)
+    return Redactor(categories, rules, Replacement(hook.mode, hook.replacement, pseudonym_key))

@@ -1,103 +1,119 @@
-"""The compiled redactor: text, bytes, JSON values and streams."""
+"""The compiled redactor: one text, bytes, JSON values of any nesting, and streams."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Any
 
-from traces.redaction.spans import Label, Span, merge
+from traces.redaction.custom import CustomRule, TooManyMatchesError, find_custom
+from traces.redaction.replacement import Replacement
+from traces.redaction.scanner import Categories, Scanner
+from traces.redaction.spans import Hit, Label, Span, merge
+from traces.redaction.streams import RedactionStream, rewrite
+from traces.redaction.tree import Tree
 
-if TYPE_CHECKING:
-    from traces.redaction.hook import PIIRedactionHook
-
-_PATTERNS: dict[str, list[tuple[Label, str]]] = {
-    "redact_emails": [(Label.EMAIL, r"[^\s@<>(),;:\"'=]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")],
-    "redact_phones": [(Label.PHONE, r"\+?\(?\d[\d ().-]{8,17}\d")],
-    "redact_cards": [(Label.CREDIT_CARD, r"\b(?:\d[ -]?){13,18}\d\b")],
-    "redact_ids": [
-        (Label.US_SSN, r"\b\d{3}[- ]\d{2}[- ]\d{4}\b"),
-        (Label.IBAN, r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b"),
-        (Label.PASSPORT, r"(?i)(?<=passport: )[A-Z0-9]{6,10}"),
-    ],
-    "redact_ips": [(Label.IP, r"\b(?:\d{1,3}\.){3}\d{1,3}\b")],
-    "redact_secrets": [
-        (Label.PRIVATE_KEY, r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
-        (Label.JWT, r"eyJ[\w-]+\.[\w-]+\.[\w-]*"),
-        (Label.VENDOR_TOKEN, r"\b(?:sk|gh[pousr]|xox[abprs]|glpat|npm|hf|gsk)[-_][\w-]{16,}|\bA[KS]IA[A-Z0-9]{16}\b"),
-        (Label.GENERIC_SECRET, r"(?i)(?<=password: )[^\s\[]{8,}|(?<=password=)[^\s\[]{8,}"),
-    ],
-}
-_SECRET_KEY = re.compile(r"(?i)passw(?:or)?d|secret|api_?key|authorization|cookie|(?:^|[_-])token$")
+# Between two texts that are scanned together: a line break and a character that no value may contain.
+_SEPARATOR = "\n\x00\n"
+# Redaction is repeated until nothing is found, so that redacting twice is redacting once. It settles in the first round
+# nearly always; a text that does not settle is replaced whole.
+_ROUNDS = 4
 
 
 class Redactor:
-    """Redacts copies. Thread-safe: holds no state between calls."""
+    """Redacts copies of values. Made by ``PIIRedactionHook.compile``; thread-safe, and never changes its argument."""
 
-    def __init__(self, hook: PIIRedactionHook, pseudonym_key: bytes | None) -> None:
-        if hook.mode == "pseudonym" and len(pseudonym_key or b"") < 16:
-            raise ValueError("mode 'pseudonym' needs a pseudonym_key of at least 16 bytes")
-        self._hook = hook
-        self._rules = [
-            (label, re.compile(pattern))
-            for field, rules in _PATTERNS.items()
-            if getattr(hook, field)
-            for label, pattern in rules
-        ]
+    def __init__(self, categories: Categories, rules: tuple[CustomRule, ...], replacement: Replacement) -> None:
+        self._categories = categories
+        self._scanner = Scanner(categories)
+        self._rules = rules
+        self._replacement = replacement
 
     def spans(self, text: str) -> list[Span]:
-        """Return what would be replaced in ``text``, in order, without overlaps (offsets are characters)."""
-        return merge(
-            [Span(*match.span(), label) for label, rule in self._rules for match in rule.finditer(text)],
-        )
+        """Return what would be replaced in ``text``, in order, without overlaps; offsets are characters."""
+        return [hit.span for hit in self.hits(text)]
+
+    def hits(self, text: str) -> list[Hit]:
+        """Return the spans of ``text`` with their tokens."""
+        return self._hits(text, self._scanner.spans(text))
 
     def redact(self, value: Any) -> Any:
-        """Return a copy of ``value`` (str, bytes or JSON value) that holds no recognised raw value."""
-        if isinstance(value, str):
-            return self._text(value)
-        if isinstance(value, bytes):
-            return self._text(value.decode(errors="replace")).encode()
-        if isinstance(value, dict):
-            return {
-                self.redact(key): self._token("GENERIC_SECRET") if _is_secret(key, item) else self.redact(item)
-                for key, item in value.items()
-            }
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return type(value)(self.redact(item) for item in value)
-        return value
+        """Return a copy of ``value`` in which every recognised value is replaced by its token.
 
-    def stream(self) -> Stream:
+        Takes text, bytes and JSON values with tuples and sets; other objects are redacted as their ``str``. What is
+        unchanged may be shared with the argument. Never raises for the form of ``value``: what can't be read (a cycle,
+        more than 100 levels) is replaced whole.
+        """
+        return Tree(self._replacement, self._rewrite_all, secrets=self._categories.secrets).redact(value)
+
+    def stream(self) -> RedactionStream:
         """Return a redactor of one text that arrives in chunks."""
-        return Stream(self)
+        return RedactionStream(self)
 
-    def _token(self, label: str) -> str:
-        return self._hook.replacement if self._hook.mode == "replacement" else f"[{label}]"
+    def _rewrite_all(self, texts: list[str], contexts: dict[int, str]) -> dict[int, str]:
+        """Redact ``texts`` together, each read behind its context word, if any; return those that changed, by index."""
+        changed: dict[int, str] = {}
+        pending = list(range(len(texts)))
+        current = texts
+        for _ in range(_ROUNDS):
+            dirty = self._one_round(current, contexts)
+            changed |= {pending[index]: text for index, text in dirty.items()}
+            if not dirty:
+                return changed
+            contexts = {position: contexts[index] for position, index in enumerate(dirty) if index in contexts}
+            pending = [pending[index] for index in dirty]
+            current = list(dirty.values())
+        return changed | {index: self._replacement.token(Label.GENERIC_SECRET) for index in pending}
 
-    def _text(self, text: str) -> str:
-        parts, last = [], 0
-        for span in self.spans(text):
-            parts += [text[last : span.start], self._token(span.label)]
-            last = span.end
-        return "".join([*parts, text[last:]])
+    def _one_round(self, texts: list[str], contexts: dict[int, str]) -> dict[int, str]:
+        joined = texts
+        if contexts:
+            joined = texts.copy()
+            for index, context in contexts.items():
+                joined[index] = context + texts[index]
+        starts = list(accumulate((len(text) + len(_SEPARATOR) for text in joined), initial=0))
+        found: dict[int, list[Span]] = {}
+        for span in self._scanner.spans(_SEPARATOR.join(joined)):
+            index = bisect_right(starts, span.start) - 1
+            base = starts[index] + len(contexts.get(index, ""))
+            start, end = max(0, span.start - base), min(span.end - base, len(texts[index]))
+            if start < end:
+                found.setdefault(index, []).append(Span(start, end, span.label))
+        dirty: dict[int, str] = {}
+        for index in range(len(texts)) if self._rules else found:
+            text = texts[index]
+            rewritten = rewrite(text, self._hits(text, found.get(index, [])), 0, len(text))
+            if rewritten != text:
+                dirty[index] = rewritten
+        return dirty
 
+    def _hits(self, text: str, found: list[Span]) -> list[Hit]:
+        custom: dict[Span, str] = {}
+        if self._rules:
+            try:
+                custom = dict(find_custom(self._rules, text))
+            except TooManyMatchesError:
+                whole = Span(0, len(text), Label.CUSTOM)
+                return [Hit(whole, self._replacement.token(Label.CUSTOM))]
+            custom = self._outside_tokens(text, custom)
+        spans = merge([*found, *custom]) if custom else found
+        return [
+            Hit(span, custom[span] if span in custom else self._replacement.token(span.label, text[span.start : span.end]))
+            for span in spans
+        ]
 
-def _is_secret(key: object, item: object) -> bool:
-    return isinstance(key, str) and item not in (None, "") and _SECRET_KEY.search(key) is not None
-
-
-class Stream:
-    """Redacts one text that arrives in chunks: holds it all back until the end."""
-
-    def __init__(self, redactor: Redactor) -> None:
-        self._redactor = redactor
-        self._held: list[str] = []
-
-    def feed(self, chunk: str) -> str:
-        """Take the next chunk; return what is safe to show."""
-        self._held.append(chunk)
-        return ""
-
-    def close(self) -> str:
-        """End the text; return the rest."""
-        text: str = self._redactor.redact("".join(self._held))
-        self._held.clear()
-        return text
+    def _outside_tokens(self, text: str, custom: dict[Span, str]) -> dict[Span, str]:
+        """Leave out matches inside a token that is already there: redacting twice changes nothing."""
+        tokens = [match.span() for match in self._replacement.token_pattern.finditer(text)]
+        for literal in {rule.template for rule in self._rules}:
+            position = text.find(literal) if literal else -1
+            while position >= 0:
+                tokens.append((position, position + len(literal)))
+                position = text.find(literal, position + len(literal))
+        if not tokens:
+            return custom
+        return {
+            span: token
+            for span, token in custom.items()
+            if not any(start <= span.start and span.end <= end for start, end in tokens)
+        }

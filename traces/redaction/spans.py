@@ -37,6 +37,13 @@ class Span(NamedTuple):
     label: str
 
 
+class Hit(NamedTuple):
+    """A span and the text that takes its place."""
+
+    span: Span
+    token: str
+
+
 def merge(spans: list[Span]) -> list[Span]:
     """Sort spans and join those that overlap into their union.
 

@@ -1,0 +1,61 @@
+r"""A same-length plain view of a text, so that one set of patterns reads every spelling.
+
+Offsets in the view are offsets in the text. Escapes of JSON and HTML (``\n``, ``\"``, ``@``, ``%40``, ``&#64;``)
+become the character they stand for, padded with ``FILLER``; full-width forms, foreign digits, exotic spaces and dashes
+become ASCII. A token glued to an escape (``\nAKIA…``) or written in full-width digits is then found like any other.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+FILLER = "\x1a"
+
+_ESCAPES = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|([\"'/nrtbf]))|%(?:25)?40|&(?:#(?:64|[xX]40)|commat);")
+_WHITESPACE_ESCAPES = "nrtbf"
+_FOREIGN = re.compile(
+    "[\xa0\xad\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0e50-\u0e59\u2000-\u2015\u202f\u2044\u205f\u2060"
+    "\u2212\u3000\ufe52\ufe55\ufe63\ufe6b\ufeff\uff01-\uff5e]",
+)
+_DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63")
+_INVISIBLE = frozenset("\xad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
+
+
+def canonical_view(text: str) -> str:
+    """Return ``text`` with every escape and look-alike written plainly; always of the same length."""
+    view = text
+    if "\\" in view or "%" in view or "&" in view:
+        view = _ESCAPES.sub(_unescape, view)
+    if not view.isascii():
+        view = _FOREIGN.sub(_to_ascii, view)
+    return view
+
+
+def scan_bytes(view: str) -> bytes:
+    """Return ``view`` as one byte a character (``?`` for what is not ASCII), so that byte offsets are offsets."""
+    return view.encode("ascii", "replace")
+
+
+def _unescape(match: re.Match[str]) -> str:
+    width = match.end() - match.start()
+    if match[1]:
+        character = chr(int(match[1], 16))
+        return (character if character.isprintable() else " ") + FILLER * (width - 1)
+    if match[2]:
+        if match[2] in _WHITESPACE_ESCAPES:
+            return ("\n" if match[2] in "nr" else " ") * width
+        return match[2] + FILLER * (width - 1)
+    return "@" + FILLER * (width - 1)
+
+
+def _to_ascii(match: re.Match[str]) -> str:
+    character = match[0]
+    if character in _DASHES:
+        return "-"
+    if character in _INVISIBLE:
+        return FILLER
+    plain = unicodedata.normalize("NFKC", character)
+    if plain.isdecimal():
+        return str(unicodedata.decimal(plain))
+    return plain if len(plain) == 1 and plain.isascii() else " "

@@ -1,0 +1,179 @@
+"""Secrets that show by the words before them: ``DB_PASSWORD: …``, ``--token …``, ``Authorization: Bearer …``."""
+
+from __future__ import annotations
+
+import re
+
+from traces.redaction.canonical import FILLER
+from traces.redaction.keys import KeyKind, kind_of, label_of
+from traces.redaction.spans import Label, Span
+
+# One word of a name that can promise a secret, followed by what may stand between the name and its value. Bytes that
+# are not ASCII are dots here; the name itself is then read from the text and classified like a field of JSON.
+_WORD = (
+    r"passw(?:or)?d|passphrase|passcode|pass|pwd|psw|passwort|kennwort|passe|mdp|contrase.a|senha|clave|parola|wachtwoord|has[l?]o"
+    r"|l.senord|heslo|[s?]ifre|salasana|adgangskode|jelsz.|secrets?|tokens?|credentials?|creds|cookies?|(?:api|access|private|secret|account"
+    r"|shared|auth|signing|encryption|master|subscription|client|service)[_ -]?keys?|apikey|authorization|bearer|\?{2,8}"
+)
+TRIGGER = (
+    rf"(?i:(?:{_WORD})[\w-]{{0,16}}(?:[\"'`\])]{{0,2}}[ \t\x1a]{{0,5}}(?::=|=>|[:=])|"
+    rf"[ \t]{{1,2}}(?:is|was|to|ist|est|es|lautet|[.?])[ :]))"
+    rf"|--?[\w-]{{0,20}}(?i:password|passwd|pass|pwd|token|secret|api-?key)[ \t=]"
+    rf"|(?i:\b(?:bearer|basic|token|apikey)[ \t]{{1,3}})[\w.~+/-]{{8}}"
+    rf"|(?:-u|--user)[ =][\"']?[\w.-]{{1,32}}:"
+)
+
+_NAME_REVERSED = re.compile(r"[\w.\x1a-]{1,80}")
+_SEPARATOR = re.compile(r"[\"'`\])]{0,2}[ \t\x1a]{0,5}(?::=|=>|[:=])")
+_OPENING = re.compile(r"[ \t\x1a]{0,4}(?:[rbfu]{0,2}([\"'`]{1,3})\x1a{0,6})?")
+_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256)[ \t]+")
+_COPULA = re.compile(r"(?i)[ \t]{1,2}(?:is|was|to|ist|est|es|lautet|[^\s\w\"'])[ :]$")
+_UNQUOTED = re.compile(r"[^\s\"'`<>\x00\x1a]{1,4096}")
+_CUT = re.compile(r"[;&,](?=[\w.-]{1,40}=)|[;,](?=\s|$)|[,;](?=[\"'])|\\[nrt\"]")
+_MASKED = re.compile(r"(?i)[*x•●.\-_#?…]{2,}|\[?[\[(<]?(?:redacted|hidden|masked|filtered|removed|omitted|secret|snip).{0,24}")
+_PLACEHOLDER = re.compile(
+    r"(?i)\$\{.*|\$\(.*|\{\{.*|\{[\w.]*\}.*|<.*|%\(?\w*\)?[sd]?|%.*%|\$[a-z_]\w*|\[[^\]]*\]|\(.*"
+    r"|(?:os|process|env|sys|self|cls|this|config|settings|request|req|args|kwargs|params|options|opts|secrets|vault|data|ctx|context"
+    r"|import\.meta|import)\b[.\[(].*|(?:your|my|the|some|an?|new|old)[-_ ].*|(?:null|none|nil|true|false|undefined|yes|no|required|optional"
+    r"|string|str|int|bool|bytes|any|object|empty|blank|unknown|invalid|missing|n/?a|tbd|example|changeme|change_me|placeholder)\b.*",
+)
+# What a whole value must be to be left under a secret's name: narrower, because the name is proof enough.
+_REFERENCE = re.compile(r"\$\{[^}]*\}|\{\{[^}]*\}\}|<[\w -]*>|\$[A-Z_]+|%[A-Z_]+%|\[[A-Z_]+\]|(?i:null|none|true|false|undefined)")
+_CODE = re.compile(r"[A-Za-z_][\w.]*\(.*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z_][\w.]*\[[\w\"'.]+\].*|[A-Z][A-Z_]{3,}")
+_IRREGULAR = re.compile(r"[a-z][A-Z]")
+_PASSWORD_WORD = re.compile(r"(?i)pass|pwd|psw|kennwort|mdp|contrase|senha|clave|parola|wachtwoord|has.o|senord|heslo|parol|密|パスワード|пароль|비밀")
+_SHORTEST = 4
+_SHORTEST_UNQUOTED = 6
+_SHORTEST_TOKEN = 8
+_LONG = 16
+
+
+def find_credential(view: str, position: int, end: int) -> Span | None:
+    """Return the value of the name whose trigger matched ``view[position:end]``, if it can be a secret."""
+    matched = view[position:end]
+    if matched.startswith("-u ") or matched.startswith(("-u=", "--user")):
+        return _user_and_password(view, end)
+    if matched.startswith("-"):
+        return _value(view, end, matched.strip("- =\t"))
+    scheme = _SCHEME.match(view, position)
+    if scheme is not None:
+        return _bearer(view, scheme.end())
+    if _COPULA.search(matched):
+        if not _PASSWORD_WORD.search(matched):
+            return None
+        return _value(view, _past_colon(view, end), matched)
+    separator = _SEPARATOR.search(view, position, end)
+    if separator is None:
+        return None
+    start, name = _name(view, separator.start())
+    if kind_of(name) is not KeyKind.SECRET or view.startswith("://", max(0, start - 3)):
+        return None
+    return _value(view, end, name)
+
+
+def _past_colon(view: str, position: int) -> int:
+    while position < len(view) and view[position] in " :":
+        position += 1
+    return position
+
+
+def _name(view: str, end: int) -> tuple[int, str]:
+    """Return where the name that ends at ``end`` begins, and the name."""
+    match = _NAME_REVERSED.match(view[max(0, end - 80) : end][::-1])
+    if match is None:
+        return end, ""
+    return end - match.end(), match[0][::-1].replace(FILLER, "").strip(".-")
+
+
+def _user_and_password(view: str, start: int) -> Span | None:
+    match = _UNQUOTED.match(view, start)
+    if match is None or _refused(match[0]):
+        return None
+    return Span(start, match.end(), Label.GENERIC_SECRET)
+
+
+def _bearer(view: str, start: int) -> Span | None:
+    match = re.compile(r"[A-Za-z0-9._~+/-]{8,4096}={0,2}").match(view, start)
+    if match is None or _refused(match[0]) or not any(character.isdigit() for character in match[0]):
+        return None
+    return Span(start, match.end(), Label.GENERIC_SECRET)
+
+
+def _value(view: str, position: int, name: str) -> Span | None:
+    opening = _OPENING.match(view, position)
+    if opening is None:
+        return None
+    start = opening.end()
+    scheme = _SCHEME.match(view, start)
+    if scheme is not None:
+        start = scheme.end()
+    password = _PASSWORD_WORD.search(name) is not None
+    if opening[1]:
+        end = _closing(view, start, opening[1])
+        accepted = _accepts_quoted(view[start:end], password=password)
+    else:
+        end = _unquoted_end(view, start)
+        accepted = _accepts_unquoted(view[start:end], password=password)
+    return Span(start, end, label_of(name)) if accepted else None
+
+
+def _closing(view: str, start: int, quote: str) -> int:
+    newline = view.find("\n", start, start + 4096)
+    limit = newline if newline >= 0 else min(len(view), start + 4096)
+    end = view.find(quote, start, limit)
+    return _unquoted_end(view, start) if end < 0 else end
+
+
+def _unquoted_end(view: str, start: int) -> int:
+    match = _UNQUOTED.match(view, start)
+    if match is None:
+        return start
+    cut = _CUT.search(view, start, match.end())
+    end = cut.start() if cut is not None else match.end()
+    # A closing bracket or a full stop belongs to the sentence, not to the secret, unless it was opened inside.
+    while end > start and (view[end - 1] in ".,;:" or (view[end - 1] in ")]}" and not _opened(view[start:end]))):
+        end -= 1
+    return end
+
+
+def _opened(text: str) -> bool:
+    closing = text[-1]
+    return text.count("([{"[")]}".index(closing)]) >= text.count(closing)
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether the value of a secret's field is no secret: empty, a mask, a reference to elsewhere, a word like "none"."""
+    return not text or bool(_MASKED.fullmatch(text) or _REFERENCE.fullmatch(text))
+
+
+def _refused(text: str) -> bool:
+    return bool(_MASKED.fullmatch(text) or _PLACEHOLDER.fullmatch(text))
+
+
+def _accepts_quoted(text: str, *, password: bool) -> bool:
+    shortest = _SHORTEST if password else _SHORTEST_TOKEN
+    if len(text) < shortest or _refused(text) or text.count(" ") > 0:
+        return False
+    if password:
+        return any(not character.isalpha() for character in text) or _mixed(text)
+    return any(character.isdigit() for character in text) or _mixed(text)
+
+
+def _accepts_unquoted(text: str, *, password: bool) -> bool:
+    if len(text) < _SHORTEST or _refused(text) or _CODE.fullmatch(text):
+        return False
+    if text.isdecimal():
+        return password or len(text) >= _LONG
+    if len(text) < _SHORTEST_UNQUOTED:
+        return False
+    letters = any(character.isalpha() for character in text)
+    digits = any(character.isdigit() for character in text)
+    if letters and digits:
+        return password or len(text) >= _SHORTEST_TOKEN
+    symbols = sum(not character.isalnum() and character not in "._-/" for character in text)
+    return _mixed(text) or (password and letters and symbols > 0) or len(text) > 2 * _LONG and symbols == 0 and "." not in text
+
+
+def _mixed(text: str) -> bool:
+    """Whether the case changes as it does in random text, not as in camelCase."""
+    return len(_IRREGULAR.findall(text)) > 1 and len(text) / (1 + len(_IRREGULAR.findall(text))) < _SHORTEST_UNQUOTED

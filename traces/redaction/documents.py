@@ -1,0 +1,66 @@
+"""Account and document numbers: IBANs by their check digits, passports by the word before them."""
+
+from __future__ import annotations
+
+import re
+
+from traces.redaction.spans import Label, Span
+
+# Length by country: the IBAN registry of SWIFT (ISO 13616).
+_IBAN_LENGTHS = {
+    country: int(length)
+    for length, countries in (
+        pair.split(":")
+        for pair in (
+            "15:NO|16:BE|18:DK FO FI GL NL SD|19:MK SI|20:AT BA EE KZ LT LU MN XK|21:CH HR LI LV|22:BG BH CR DE GB GE IE ME"
+            " RS VA|23:AE GI IL IQ OM SO TL|24:AD CZ DZ ES MD PK RO SA SE SK TN VG|25:LY PT ST|26:IS TR|27:BI CM CF CG FR"
+            " GA GR GQ IT KM MC MG ML MR MZ SM SN TD TG BF BJ CI|28:AL AZ BY CY DO GT HN HU LB NI PL SV|29:BR EG PS QA UA"
+            "|30:JO KW MU YE|31:MT SC|33:RU|32:LC|29:DJ|18:FK|20:HN"
+        ).split("|")
+    )
+    for country in countries.split()
+}
+_IBAN_LENGTHS |= {"BF": 28, "BJ": 28, "CI": 28, "CM": 27, "SN": 28, "ML": 28, "MZ": 25, "AO": 25, "CV": 25, "GW": 25}
+_IBAN_LENGTHS |= {"NE": 28, "TG": 28, "MA": 28, "IR": 26, "HN": 28, "DJ": 27, "NI": 28, "BI": 27}
+_IBAN = re.compile(r"[A-Za-z]{2}\d\d(?:[ -]?[A-Za-z0-9]){11,30}")
+_IBAN_MODULUS = 97
+_SHORTEST_IBAN = 15
+
+# Letters and digits as in ICAO 9303 part 4 (up to 9) and national forms; Russia writes 45 08 123456.
+_PASSPORT = re.compile(r"(?:[A-Za-z0-9]{6,12}|\d\d ?\d\d ?(?:№ ?)?\d{6}|[A-Z]{1,2} \d{6,8})(?![A-Za-z0-9])")
+_PASSPORT_DIGITS = 3
+
+
+def find_iban(view: str, position: int) -> Span | None:
+    """Return the IBAN that begins at ``position``: its country's length, and ISO 7064 mod 97-10."""
+    length = _IBAN_LENGTHS.get(view[position : position + 2].upper())
+    match = _IBAN.match(view, position) if length else None
+    if match is None or length is None or (position and view[position - 1].isascii() and view[position - 1].isalnum()):
+        return None
+    characters: list[str] = []
+    end = position
+    for end, character in enumerate(match[0], position + 1):
+        if character not in " -":
+            characters.append(character)
+            if len(characters) == length:
+                break
+    following = view[end : end + 1]
+    if len(characters) < length or (following.isascii() and following.isalnum()):
+        return None
+    return Span(position, end, Label.IBAN) if _mod97("".join(characters).upper()) == 1 else None
+
+
+def find_passport(view: str, position: int) -> Span | None:
+    """Return the document number that begins at ``position``, behind a word for passport."""
+    match = _PASSPORT.match(view, position)
+    if match is None:
+        return None
+    text = match[0]
+    digits = sum(character.isdecimal() for character in text)
+    mixed_case = text != text.upper() and text != text.lower()
+    return None if digits < _PASSPORT_DIGITS or mixed_case else Span(position, match.end(), Label.PASSPORT)
+
+
+def _mod97(iban: str) -> int:
+    rearranged = iban[4:] + iban[:4]
+    return int("".join(str(int(character, 36)) for character in rearranged)) % _IBAN_MODULUS

@@ -1,0 +1,144 @@
+"""E-mail addresses (RFC 5322 and 6531: quoted, plus-tagged, internationalised) and user names with passwords in URLs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from traces.redaction.canonical import FILLER
+from traces.redaction.spans import Label, Span
+
+LOCAL_REACH = 256  # characters before an @ in which its local part or URL must begin
+
+# Letters of every script with their combining marks, without punctuation, symbols and separators.
+_LETTER = r"\w\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e\u1000-\u109f\u1780-\u17ff" + FILLER
+_LOCAL_REVERSED = re.compile(rf"[{_LETTER}.+'%-]{{1,{LOCAL_REACH}}}")
+_QUOTED_REVERSED = re.compile(rf"{FILLER}*\"[^\"\n\x00]{{1,64}}\"")
+_LABEL = rf"[{_LETTER}](?:[{_LETTER}-]{{0,61}}[{_LETTER}])?"
+_DOMAIN = re.compile(rf"{FILLER}*(?:{_LABEL}\.){{1,8}}")
+_LITERAL = re.compile(rf"{FILLER}*\[(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|IPv6:[0-9A-Fa-f:.]{{2,45}})\]")
+_ASCII_TLD = re.compile(r"(?:xn--[A-Za-z0-9-]{1,59}|[A-Za-z]{2,24})(?![A-Za-z0-9_])")
+_FOREIGN_TLD = re.compile(r"[^\x00-\x7f\u3000-\u3002\uff00-\uff65\u2000-\u206f\u300c-\u3011]{2,24}")
+_KANA = re.compile(r"[\u3041-\u30ff]")
+_NO_SPACE_SCRIPT = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\u0e01-\u0e4e]")
+_IDN_TLDS = (
+    "中国 中國 公司 网络 網絡 网址 香港 台湾 台灣 新加坡 澳門 澳门 商城 集团 我爱你 在线 中文网 世界 信息 移动 商标 餐厅 娱乐 游戏 企业"
+    " 政府 机构 组织机构 手机 한국 닷컴 닷넷 삼성 みんな ストア コム セール グーグル 世界 คอม ไทย"
+).split()
+
+_AUTHORITY = re.compile(r"[^\s/\"'<>\x00]{0,512}")
+_USERINFO_BREAK = re.compile(r"[,;()]")
+_PLACEHOLDER_PASSWORD = re.compile(r"(?i)[*x.•]+|<.*|\$?\{.*|\$[A-Z_]+|%[({s].*|\[.*|pass(?:word|wd)?|pwd|secret|token|your.*|")
+
+# Ends of names such as logo@2x.png or getty@tty1.service that look like a domain.
+_TOKEN_LENGTH = 16  # a user name this long, with digits, is a token: https://<token>@host/
+_FILE_ENDINGS = frozenset(
+    "avif bin bmp bz css csv deb dll doc docx exe gif go gz h htm html ico img ini ipynb iso jar java jpeg jpg js json jsx"
+    " lock log lua map min mjs mount mp3 mp4 pdf php plist png pyc rb rpm scss service slice socket sqlite svg swift"
+    " tar target tgz tif tiff timer toml ts tsx ttf txt wasm wav webm webp whl woff woff2 xls xlsx xml yaml yml zip".split(),
+)
+_SERVICE_USERS = frozenset({"git", "hg", "svn"})
+
+
+def find_emails(view: str) -> Iterator[Span]:
+    """Yield the e-mail address, or the user and password of a URL, around every ``@`` of a canonical view."""
+    position = view.find("@")
+    scheme = view.find("://") if position >= 0 else -1
+    authority = range(0)
+    while position >= 0:
+        while 0 <= scheme < position:
+            authority = range(scheme + 3, _end(_AUTHORITY, view, scheme + 3))
+            scheme = view.find("://", scheme + 3)
+        if position in authority:
+            last = view.rfind("@", position, _userinfo_end(view, position, authority.stop))
+            yield from _credentials(view[authority.start : last], authority.start)
+            position, authority = last, range(0)
+        else:
+            end = _domain_end(view, position + 1)
+            start = None if end is None else _local_start(view, position)
+            if start is not None and end is not None:
+                yield Span(start, end, Label.EMAIL)
+        position = view.find("@", position + 1)
+
+
+def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return position if match is None else match.end()
+
+
+def _userinfo_end(view: str, at: int, stop: int) -> int:
+    separator = _USERINFO_BREAK.search(view, at, stop)
+    return stop if separator is None else separator.start()
+
+
+def _credentials(userinfo: str, start: int) -> Iterator[Span]:
+    user, colon, password = userinfo.partition(":")
+    if colon:
+        secret = not _PLACEHOLDER_PASSWORD.fullmatch(password)
+    else:
+        secret = len(user) >= _TOKEN_LENGTH and any(character.isdigit() for character in user)
+    if secret:
+        yield Span(start, start + len(userinfo), Label.URL_CREDENTIALS)
+
+
+def _domain_end(view: str, start: int) -> int | None:
+    literal = _LITERAL.match(view, start)
+    if literal is not None:
+        return literal.end()
+    labels = _DOMAIN.match(view, start)
+    if labels is None:
+        return None
+    end = labels.end()
+    # The greedy match may have eaten the last dot of a sentence: step back to a label that can be a top-level domain.
+    while end > start:
+        tld_end = _tld_end(view, end)
+        if tld_end is not None:
+            return None if view[end:tld_end].lower() in _FILE_ENDINGS else tld_end
+        dot = view.rfind(".", start, end - 1)
+        if dot < 0:
+            return None
+        end = dot + 1
+    return None
+
+
+def _tld_end(view: str, start: int) -> int | None:
+    match = _ASCII_TLD.match(view, start)
+    if match is not None:
+        return match.end()
+    match = _FOREIGN_TLD.match(view, start)
+    if match is None:
+        return None
+    for tld in _IDN_TLDS:
+        if view.startswith(tld, start):
+            return start + len(tld)
+    kana = _KANA.search(view, start, match.end())
+    end = kana.start() if kana is not None and kana.start() > start else match.end()
+    return end if end - start >= 2 and view[start].isalpha() else None  # noqa: PLR2004
+
+
+def _local_start(view: str, at: int) -> int | None:
+    window = view[max(0, at - LOCAL_REACH - 2) : at][::-1]
+    quoted = _QUOTED_REVERSED.match(window)
+    if quoted is not None:
+        return at - quoted.end()
+    match = _LOCAL_REVERSED.match(window)
+    if match is None:
+        return None
+    local = _after_script_switch(match[0][::-1])
+    stripped = local.lstrip(".'%+-" + FILLER)
+    if not stripped.strip(".'%+-_" + FILLER) or stripped in _SERVICE_USERS:
+        return None
+    return at - len(stripped)
+
+
+def _after_script_switch(local: str) -> str:
+    """Cut words of a script without spaces that stand before the address: メールはana@…, and kana before Han."""
+    if local.isascii():
+        return local
+    if local[-1].isascii() or not _NO_SPACE_SCRIPT.match(local[-1]):
+        glued = [match.end() for match in _NO_SPACE_SCRIPT.finditer(local)]
+    elif not _KANA.match(local[-1]):
+        glued = [match.end() for match in _KANA.finditer(local)]
+    else:
+        glued = []
+    return local[glued[-1] :] if glued else local

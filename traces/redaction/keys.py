@@ -1,0 +1,108 @@
+"""Which names of fields promise a secret, and which only speak about one.
+
+``api_key``, ``dbPassword``, ``X-Auth-Token`` and ``Set-Cookie`` hold secrets; ``max_tokens``, ``token_count``,
+``password_policy`` and ``secret_name`` do not.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from functools import lru_cache
+
+from traces.redaction.spans import Label
+
+
+class KeyKind(Enum):
+    """What the name of a field says about its value."""
+
+    PLAIN = 0
+    CONTEXT = 1  # the name is the context word of a number: phone, passport, ssn
+    SECRET = 2  # the whole value is a secret
+
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
+_PASSWORDS = frozenset(
+    "password passwords passwd passphrase passcode pass pwd pw psw psswd pword userpass dbpass passwort passwörter kennwort motdepasse"
+    " mdp contraseña contrasena contrasenya senha clave parola wachtwoord hasło haslo lösenord losenord heslo şifre sifre salasana"
+    " adgangskode jelszó пароль 密码 密碼 口令 パスワード 비밀번호 암호".split(),
+)
+_SECRETS = frozenset(
+    "secret secrets credential credentials creds authorization authentication cookie cookies apikey apikeys apitoken authtoken"
+    " accesstoken refreshtoken secretkey privatekey accesskey sessionid sessiontoken csrftoken xsrftoken clientsecret bearer jwt"
+    " otp cvv cvc cvv2 cvc2 geheimnis privkey sshkey keypass connectionstring".split(),
+)
+_TOKENS = frozenset({"token", "tok", "令牌", "トークン", "токен", "jeton"})
+_KEY_OWNERS = frozenset(
+    "api access secret private signing encryption encrypt decryption master account shared auth ssh service app application client"
+    " deploy deployment license hmac aes rsa pgp gpg crypto cipher subscription webhook server storage admin session jwt consumer"
+    " function host publishable restricted bot openai anthropic stripe sendgrid twilio groq mistral gemini azure".split(),
+)
+_ABOUT = frozenset(
+    "name names type types count counts length len policy policies url uri urls endpoint id ids expires expiry expiration ttl at in"
+    " required enabled disabled field fields label min max size limit limits usage used hint strength changed updated created reset"
+    " rotation file path dir env variable var ref reference status valid validity version validator validators validation prompt"
+    " rule rules format manager provider store storage schema description title placeholder help message error errors exists"
+    " confirmation confirm source method mode kind scheme algorithm domain domains jar consent banner index position offset limiter"
+    " budget price cost costs per rate rates windows window stats details logprobs ids_only free based".split(),
+)
+_CONFIRMATIONS = frozenset({"confirmation", "confirm"})
+# The word that is put before the value of such a field, so that the same rules read fields and prose.
+_CONTEXTS = (
+    (re.compile(r"(?i)passport|passeport|reisepass|pasaporte|passaporto|paspoort|паспорт|护照|護照|パスポート"), "passport: "),
+    (re.compile(r"(?i)ssn|social_?sec|tax_?id"), "ssn: "),
+    (
+        re.compile(
+            r"(?i)phone|mobil|cell|tel(?![a-z])|telefon|fax|sms|whatsapp|handy|rufnummer|contact_?n|msisdn|電話|电话|手机|телефон",
+        ),
+        "phone: ",
+    ),
+    (re.compile(r"(?i)card|(?<![a-z])pan(?![a-z])|tarjeta|karte"), "card: "),
+)
+_LONGEST_KEY = 128
+
+
+@lru_cache(maxsize=8192)
+def kind_of(name: str) -> KeyKind:
+    """Return what the field name ``name`` says about its value, in any case style and in the usual languages."""
+    if len(name) > _LONGEST_KEY:
+        return KeyKind.PLAIN
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if _is_secret(words):
+        return KeyKind.SECRET
+    return KeyKind.CONTEXT if context_of(name) else KeyKind.PLAIN
+
+
+def context_of(name: str) -> str:
+    """Return the context word that the field ``name`` stands for, such as ``"phone: "``, or an empty string."""
+    return next((word for pattern, word in _CONTEXTS if pattern.search(name)), "")
+
+
+def label_of(name: str) -> Label:
+    """Return the label of a secret under ``name``: AWS secrets have their own."""
+    squeezed = re.sub(r"[^a-z]", "", name.lower())
+    return Label.AWS_SECRET if "awssecret" in squeezed or "secretaccesskey" in squeezed else Label.GENERIC_SECRET
+
+
+def _is_secret(words: list[str]) -> bool:
+    if not words:
+        return False
+    while len(words) > 1 and (words[-1].isdigit() or words[-1] in {"value", "string", "header", "raw", "text", "plain", "hash"}):
+        words = words[:-1]
+    last = words[-1]
+    if last in _CONFIRMATIONS and len(words) > 1:
+        last = words[-2]
+    elif last in _ABOUT:
+        return False
+    if last in _TOKENS or last in _PASSWORDS:
+        return True
+    if last in {"key", "keys"} and len(words) > 1:
+        return not _KEY_OWNERS.isdisjoint(words[:-1])
+    joined = "".join(words)
+    return (
+        not _SECRETS.isdisjoint(words)
+        or not (_PASSWORDS - {"pass", "pw", "clave"}).isdisjoint(words)
+        or joined.endswith(("password", "passwd", "passphrase", "secret", "apikey", "motdepasse", "authtoken", "accesstoken"))
+        or (last == "auth" and len(words) == 1)
+        or ("session" in words and last == "id")
+    )

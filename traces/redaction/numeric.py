@@ -1,0 +1,228 @@
+"""Numbers that identify: payment cards, phone numbers, US social security numbers."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
+
+from traces.redaction.spans import Label, Span
+
+# What may stand in a payment card: issuer prefix and lengths (ISO/IEC 7812).
+_CARD = re.compile(r"\d(?:[ -]?\d){12,18}(?!\d)")
+_CARD_GROUPS = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (6, 13), (4, 4, 5), (8, 8)})
+_ISSUERS: tuple[tuple[re.Pattern[str], frozenset[int]], ...] = tuple(
+    (re.compile(prefix), frozenset(lengths))
+    for prefix, lengths in (
+        (r"4", (13, 16, 19)),  # Visa
+        (r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,)),  # Mastercard
+        (r"3[47]", (15,)),  # American Express
+        (r"3(?:0[0-5]|095|[689])", (14, 16, 19)),  # Diners Club
+        (r"6011|64[4-9]|65", (16, 19)),  # Discover
+        (r"35(?:2[89]|[3-8])", (16, 17, 18, 19)),  # JCB
+        (r"62|81", (16, 17, 18, 19)),  # UnionPay
+        (r"50|5[6-9]|6[0-9]", (16, 18, 19)),  # Maestro and national schemes
+        (r"220[0-4]", (16,)),  # Mir
+        (r"9792", (16,)),  # Troy
+    )
+)
+
+_CARD_CONTEXT = re.compile(r"(?i)card|\bpan\b|carte|karte|tarjeta|cart[aã]o|carta\b|kreditn|карт|卡|カード|카드")
+_USUAL_CARD_LENGTH = 16  # longer ones exist, but a bare run of 19 digits is more often an identifier
+
+_SSN = re.compile(r"(?!000|666|9)\d{3}([- ]?)(?!00)\d{2}\1(?!0000)\d{4}(?!\d|[-.]\d|[ ]\d)")
+_SSN_CONTEXT = re.compile(r"(?i)\bs\.?s\.?n\b|\bss ?#|social.?sec|soc\.? sec|sozialversicherung|s.cu(?:rit.)? soc|tax.?id|\btin\b|itin")
+
+_EXTENSION = re.compile(
+    r"(?i)(?:,? ?(?:ext(?:ension)?\b\.?|extn\b\.?|x|durchwahl|poste|interno|anexo|ramal|доб\.?|#)[ :.]{0,2}|;ext=)\d{1,6}(?!\d)",
+)
+_INTERNATIONAL = re.compile(r"(?:\+|00)[ .-]?\(?\d(?:[ .\-/()]{0,3}\d){5,16}\)?")
+_SEPARATED = re.compile(r"\(?\+?\d(?:[ .\-/()]{0,3}\d){5,16}")
+_AREA = re.compile(r"\(\+?\d{1,5}\)")
+_IN_ROW = re.compile(r"[\d][ -]|[#/=]")  # further groups of digits before a number: a table, an account number, a path
+_ROW_GOES_ON = re.compile(r" \d")
+_NANP = re.compile(r"(?:1[-. ]?)?(?:\([2-9]\d{2}\)[-. ]?|[2-9]\d{2}[-. ])\d{3}[-. ]\d{4}(?!\d|[-.]\d)")
+_TRUNK = re.compile(r"\(?0[1-9]\d{0,4}\)?(?:[ ./-]{0,2}\d{1,8}){0,5}(?!\d)")
+_INDIAN = re.compile(r"[6-9]\d{4}[ -]\d{5}(?! ?\d|-\d)")
+_DATE = re.compile(r"(?:19|20)\d\d([-./ ])(?:0?[1-9]|1[0-2])\1(?:[0-2]?\d|3[01])|(?:[0-2]?\d|3[01])([-./ ])(?:[0-2]?\d|3[01])\2(?:19|20)\d\d")
+# Groups of national numbers that begin with the trunk prefix 0; the last one is never of five digits after hyphens.
+_TRUNK_GROUPS = (
+    re.compile(r"0[1-9](?:([ .-]?)\d\d)(?:\1\d\d){3}"),  # France: 06 12 34 56 78
+    re.compile(r"\(?0\d{1,4}\)?[ -]?\d{3,4}[ -]\d{3,4}"),  # 020 7946 0958, (02) 9374 4000, 022-2489 9922
+    re.compile(r"\(?0\d{2,4}\)? ?\d{3} \d{2} \d{2}"),  # Switzerland, Austria: 044 668 18 00
+    re.compile(r"\(?0\d{1,4}\)?[ ./-]{1,2}\d{5,8}(?:-\d{1,4})?"),  # Germany: 089/3115737, UK: 07786 333335
+    re.compile(r"0\d{3,4}-\d{3}-\d{3}|0\d{1,4}-\d{2,4}-\d{3,4}"),  # UK, Japan: 07741-097-350, 03-1234-5678
+    re.compile(r"0\d{1,3} \d{2,3} \d{2} \d{2}(?: \d{2})?"),  # Belgium, Sweden: 0470 12 34 56
+    re.compile(r"0\d{1,3}-\d{2,3} \d{2} \d{2}|0\d{3} \d{3} \d{3,4}|0\d{2} \d{3} \d{4}"),
+    re.compile(r"\(0\d{2,4}\) ?\d{3,8}(?:[ -]\d{2,4}){0,3}"),  # (030) 687 23 28
+    re.compile(r"0[1-9]\d{8,9}"),  # bare: 0612345678, 09836020573
+)
+_BARE_LENGTHS = range(7, 16)
+_MIN_INTERNATIONAL = 7
+
+
+def luhn(digits: str) -> bool:
+    """Whether the last digit of ``digits`` is its Luhn check digit (ISO/IEC 7812-1, annex B)."""
+    total = 0
+    for index, character in enumerate(reversed(digits)):
+        value = ord(character) - 48
+        if index & 1:
+            value += value if value < 5 else value - 9  # noqa: PLR2004
+        total += value
+    return total % 10 == 0
+
+
+def is_card(digits: str) -> bool:
+    """Whether ``digits`` has an issuer's prefix and length and a right check digit."""
+    length = len(digits)
+    return any(length in lengths and prefix.match(digits) for prefix, lengths in _ISSUERS) and luhn(digits)
+
+
+def find_card(view: str, position: int) -> Span | None:
+    """Return the card number that begins at ``position``, if one does."""
+    match = _CARD.match(view, position)
+    if match is None or _glued(view, position, match.end()):
+        return None
+    text = match[0]
+    groups = tuple(len(group) for group in re.split(r"[ -]", text))
+    if len(groups) > 1 and groups not in _CARD_GROUPS:
+        return None
+    digits = text.replace(" ", "").replace("-", "")
+    if len(digits) > _USUAL_CARD_LENGTH and not _CARD_CONTEXT.search(view, max(0, position - 32), position):
+        return None
+    return Span(position, match.end(), Label.CREDIT_CARD) if is_card(digits) else None
+
+
+def find_ssn(view: str, position: int) -> Span | None:
+    """Return the social security number that begins at ``position``; without dashes it needs a context word."""
+    match = _SSN.match(view, position)
+    if match is None or _glued(view, position, match.end()):
+        return None
+    if match[1] != "-" and not _SSN_CONTEXT.search(view, max(0, position - 40), position):
+        return None
+    return Span(position, match.end(), Label.US_SSN)
+
+
+def find_phone(view: str, position: int, *, context: bool) -> Span | None:
+    """Return the phone number that begins at ``position``.
+
+    ``context`` says that a word such as "phone" stands before it: then any plausible grouping will do. Without it the
+    number must be international with a possible length of its country, or grouped the way its country writes it.
+    """
+    if view[position] == "(" and not _AREA.match(view, position):
+        position += 1
+    end = _international(view, position)
+    if end is None:
+        end = _national(view, position, context=context)
+    if end is None and context:
+        end = _in_context(view, position)
+    if end is None or _glued(view, position, end):
+        return None
+    extension = _EXTENSION.match(view, end)
+    return Span(position, extension.end() if extension else end, Label.PHONE)
+
+
+def _glued(view: str, start: int, end: int) -> bool:
+    """Whether a number is part of something longer: an identifier, a decimal, a path, a version."""
+    before = view[start - 1] if start else " "
+    after = view[end] if end < len(view) else " "
+    if before.isascii() and (before.isalnum() or before == "_"):
+        return True
+    if before in ".-" and start > 1 and view[start - 2].isalnum():
+        return True
+    if before == "/" and start > 1 and view[start - 2].isdigit():
+        return True
+    if after.isascii() and (after.isalpha() or after in "_@"):
+        return not _EXTENSION.match(view, end)
+    following = view[end + 1 : end + 2]
+    return (after in ".:/-" and following.isdecimal()) or (after == "-" and following.isalpha())
+
+
+def _international(view: str, position: int) -> int | None:
+    match = _INTERNATIONAL.match(view, position)
+    if match is None:
+        return None
+    text = match[0].rstrip(" .-/(")
+    if text.count(")") > text.count("("):
+        text = text[:-1]
+    while text:
+        digits = re.sub(r"\D", "", re.sub(r"\(0\)", "", text))
+        digits = digits.removeprefix("00") if text.startswith("00") else digits
+        if len(digits) < _MIN_INTERNATIONAL:
+            return None
+        if _possible(digits):
+            return position + len(text)
+        # The match may have run on into the next number of the line: drop the last group.
+        shorter = re.sub(r"[ .\-/()]+\d+\)?$", "", text)
+        if shorter == text:
+            return None
+        text = shorter
+    return None
+
+
+def _possible(digits: str) -> bool:
+    """Whether ``digits``, a country calling code and a national number, has a length of that country's plan."""
+    for width in (1, 2, 3):
+        code = int(digits[:width])
+        if code in COUNTRY_CODE_TO_REGION_CODE:
+            national = digits[width:]
+            lengths = _national_lengths(code)
+            return len(national) in lengths or (national.startswith("0") and len(national) - 1 in lengths)
+    return False
+
+
+@lru_cache(maxsize=512)
+def _national_lengths(country_code: int) -> frozenset[int]:
+    lengths: set[int] = set()
+    for region in COUNTRY_CODE_TO_REGION_CODE[country_code]:
+        metadata = (
+            PhoneMetadata.metadata_for_nongeo_region(country_code)
+            if region == "001"
+            else PhoneMetadata.metadata_for_region(region)
+        )
+        if metadata is not None:
+            lengths.update(metadata.general_desc.possible_length)
+    # Germany and Austria have no fixed lengths, and short ones in the metadata are service numbers.
+    return frozenset(length for length in lengths if length >= 5)  # noqa: PLR2004
+
+
+def _national(view: str, position: int, *, context: bool) -> int | None:
+    if not context and _IN_ROW.search(view, max(0, position - 2), position):
+        return None
+    match = _NANP.match(view, position)
+    if match is not None:
+        return match.end()
+    match = _INDIAN.match(view, position)
+    if match is not None:
+        return match.end()
+    match = _TRUNK.match(view, position)
+    if match is None:
+        return None
+    text = match[0]
+    while text:
+        count = sum(character.isdigit() for character in text)
+        if count < 9:  # noqa: PLR2004
+            return None
+        if not context and _ROW_GOES_ON.match(view, position + len(text)):
+            return None
+        if count <= 12 and any(groups.fullmatch(text) for groups in _TRUNK_GROUPS):  # noqa: PLR2004
+            return position + len(text)
+        shorter = re.sub(r"[ ./-]+\d+$", "", text)
+        if shorter == text:
+            return None
+        text = shorter
+    return None
+
+
+def _in_context(view: str, position: int) -> int | None:
+    match = _SEPARATED.match(view, position)
+    if match is None or _DATE.match(view, position):
+        return None
+    text = match[0]
+    while sum(character.isdigit() for character in text) not in _BARE_LENGTHS:
+        shorter = re.sub(r"[ .\-/()]+\d+$", "", text)
+        if shorter == text or len(shorter) < _MIN_INTERNATIONAL:
+            return None
+        text = shorter
+    return position + len(text)

@@ -1,0 +1,186 @@
+"""Finds every span of a text: a few linear RE2 passes find triggers, an anchored validator judges each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from traces.redaction import credentials, tokens
+from traces.redaction.addresses import find_ip
+from traces.redaction.canonical import canonical_view, scan_bytes
+from traces.redaction.documents import find_iban, find_passport
+from traces.redaction.emails import find_emails
+from traces.redaction.engine import Pattern, compile_pattern
+from traces.redaction.numeric import find_card, find_phone, find_ssn
+from traces.redaction.spans import Label, Span, merge
+
+
+class Categories(NamedTuple):
+    """Which families of values are searched for."""
+
+    emails: bool
+    phones: bool
+    secrets: bool
+    cards: bool
+    ids: bool
+    ips: bool
+
+
+Validator = Callable[[str, int, int], Span | None]
+
+_LONG_PHONE_WORDS = (
+    r"phones?|mobile|landline|telefon\w{0,7}|t.l.phone|tel.fono|telefone|telefoon|whatsapp|handynummer|rufnummer|durchwahl|cellulare|celular"
+    r"|msisdn|hotline|helpline"
+)
+_SHORT_PHONE_WORDS = (
+    r"mobil|mob|cell|tel|fax|sms|handy|portable|m.vil|gsm|contact[ _-]?(?:no|num|number|nr)|call|dial|ring|text|reach|toll.?free|pager"
+)
+_PHONE_WORDS = rf"{_LONG_PHONE_WORDS}|{_SHORT_PHONE_WORDS}"
+_NUMBER = r"[+(]{0,2}\d(?:[ ().\-/]{0,3}\d){6}"
+_CARD_TRIGGER = r"\b[2-9]\d{3}(?:[ -]?\d{4}){2}[ -]?\d|\b3\d{3}[ -]\d{6}[ -]\d{4}"
+_SSN_TRIGGER = r"\b\d{3}-\d{2}-\d{4}\b|\b\d{3} \d{2} \d{4}\b|(?i:\bssn\b|\bsocial.?sec)[^\d\n\x00]{0,24}\d{9}\b"
+_PHONE_TRIGGER = (
+    r"\+[ (]{0,2}\d(?:[ ().\-/]{0,3}\d){6}"
+    r"|\b00[1-9](?:[ ().\-/]{0,3}\d){7}"
+    r"|\([2-9]\d{2}\)[-. ]?\d{3}[-. ]\d{4}\b|\b[2-9]\d{2}[-. ]\d{3}[-. ]\d{4}\b|\b1[-. ]\(?[2-9]\d{2}\)?[-. ]\d{3}[-. ]\d{4}\b"
+    r"|(?:\(|\b)0[1-9]\d{0,4}\)?[ ./-]{0,2}\d{2,8}(?:[ ./-]?\d){2}"
+    r"|\b[6-9]\d{4}[ -]\d{5}\b"
+    rf"|(?i:(?:{_LONG_PHONE_WORDS}|(?:\b|_)(?:{_SHORT_PHONE_WORDS}))(?:[^a-z\d\n\x00][^\d\n\x00]{{0,24}}|number[^\d\n\x00]{{0,8}}|n[or][^\d\n\x00]{{0,8}})?){_NUMBER}"
+    rf"|(?:\?\?)[^\d\n\x00]{{1,10}}{_NUMBER}"
+)
+_PASSPORT_WORDS = r"passport|passeport|reisepass|pasaporte|passaporto?|paspoort|paszport|pasaport"
+_DOCUMENT_TRIGGER = rf"\b[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|(?i:{_PASSPORT_WORDS})[^\n\x00]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,12}}\d{{5}}"
+_IP_TRIGGER = (
+    r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\b[0-9A-Fa-f]{1,4}:(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]|::[0-9A-Fa-f]{1,4}"
+)
+
+_PASSPORT_WORD = re.compile(rf"(?i){_PASSPORT_WORDS}|护照|護照|旅券|パスポート|паспорт|여권")
+_SSN_WORD = re.compile(r"(?i)ssn|social")
+_PHONE_WORD = re.compile(rf"(?i)(?:{_PHONE_WORDS})|電話|电话|手机|手機|携帯|тел|моб|전화|핸드폰|联系")
+_NUMBER_START = re.compile(r"[+(]{0,2}\d")
+_DOCUMENT_NUMBER = re.compile(r"[A-Za-z0-9]+")
+_DOCUMENT_WORDS = 6  # words that may stand between "passport" and its number
+
+
+class Scanner:
+    """Finds the spans of the given categories. Thread-safe: holds only compiled patterns."""
+
+    def __init__(self, categories: Categories) -> None:
+        self._categories = categories
+        self._passes = _passes(categories)
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the spans of ``text`` in order, without overlaps; offsets are characters."""
+        view = canonical_view(text)
+        found = list(find_emails(view)) if "@" in view else []
+        if not self._categories.emails:
+            found = [span for span in found if span.label is not Label.EMAIL]
+        if not self._categories.secrets:
+            found = [span for span in found if span.label is not Label.URL_CREDENTIALS]
+        buffer = scan_bytes(view)
+        for pattern, validate in self._passes:
+            found += _scan(pattern, validate, view, buffer)
+        return merge(found)
+
+
+def _scan(pattern: Pattern, validate: Validator, view: str, buffer: bytes) -> Iterator[Span]:
+    position = 0
+    while True:
+        match = pattern.search(buffer, position)
+        if match is None:
+            return
+        start, end = match.span()
+        span = validate(view, start, end)
+        if span is None:
+            position = _next_start(buffer, start, end)
+        else:
+            yield span
+            position = max(span.end, start + 1)
+
+
+_GROUP = re.compile(rb"\W*\w+")
+
+
+def _next_start(buffer: bytes, start: int, end: int) -> int:
+    """Where to look on after a refused trigger: behind its first word, so that a number inside it is still found."""
+    group = _GROUP.match(buffer, start, end)
+    return end if group is None else max(start + 1, group.end())
+
+
+@lru_cache(maxsize=64)
+def _passes(categories: Categories) -> tuple[tuple[Pattern, Validator], ...]:
+    passes: list[tuple[Pattern, Validator]] = []
+    if categories.secrets:
+        passes.append((_compile(tokens.TRIGGER), _token))
+        passes.append((_compile(credentials.TRIGGER), credentials.find_credential))
+    values = [
+        trigger
+        for enabled, trigger in (
+            (categories.cards, _CARD_TRIGGER),
+            (categories.ids, _SSN_TRIGGER),
+            (categories.ids, _DOCUMENT_TRIGGER),
+            (categories.phones, _PHONE_TRIGGER),
+        )
+        if enabled
+    ]
+    if values:
+        passes.append((_compile("|".join(values)), _value_validator(categories)))
+    if categories.ips:
+        passes.append((_compile(_IP_TRIGGER), lambda view, start, _end: find_ip(view, start)))
+    return tuple(passes)
+
+
+def _compile(trigger: str) -> Pattern:
+    return compile_pattern(trigger.encode("ascii"))
+
+
+def _token(view: str, start: int, _end: int) -> Span | None:
+    return tokens.find_token(view, start)
+
+
+def _value_validator(categories: Categories) -> Validator:
+    def validate(view: str, start: int, end: int) -> Span | None:
+        first = view[start]
+        if first in "+(" or first.isdecimal():
+            return _number(categories, view, start, context=False)
+        if categories.ids:
+            span = find_iban(view, start) or _passport(view, start, end)
+            if span is not None:
+                return span
+        return _number_behind_word(categories, view, start, end)
+
+    return validate
+
+
+def _number(categories: Categories, view: str, start: int, *, context: bool) -> Span | None:
+    span = find_card(view, start) if categories.cards else None
+    if span is None and categories.ids:
+        span = find_ssn(view, start)
+    if span is None and categories.phones:
+        span = find_phone(view, start, context=context)
+    return span
+
+
+def _number_behind_word(categories: Categories, view: str, start: int, end: int) -> Span | None:
+    number = _NUMBER_START.search(view, start, end)
+    if number is None:
+        return None
+    before = view[max(0, start - 8) : number.start()]
+    return _number(categories, view, number.start(), context=_PHONE_WORD.search(before) is not None)
+
+
+def _passport(view: str, start: int, end: int) -> Span | None:
+    word = _PASSPORT_WORD.search(view, max(0, start - 8), end)
+    if word is None:
+        return None
+    line = view.find("\n", word.end(), word.end() + 64)
+    stop = line if line >= 0 else min(len(view), word.end() + 64)
+    for count, candidate in enumerate(_DOCUMENT_NUMBER.finditer(view, word.end(), stop)):
+        span = find_passport(view, candidate.start())
+        if span is not None:
+            return span
+        if count == _DOCUMENT_WORDS:
+            return None
+    return None

@@ -1,0 +1,209 @@
+"""Secrets that show by their own form: keys and tokens of vendors, JWTs, private keys, webhook addresses.
+
+The prefixes are those that the vendors document; a length keeps words of prose such as ``sk-learn`` apart.
+"""
+
+from __future__ import annotations
+
+import re
+
+from traces.redaction.spans import Label, Span
+
+_W = r"[A-Za-z0-9_-]"
+_A = r"[A-Za-z0-9]"
+_X = r"[0-9a-fA-F]"
+
+# (label, prefix for the trigger, rest for the validator). The trigger adds what the rest must begin with.
+_FORMS: tuple[tuple[Label, str, str], ...] = (
+    (Label.OPENAI_KEY, r"sk-(?:proj|svcacct|admin|service|None)-", rf"{_W}{{20,}}"),
+    (Label.OPENAI_KEY, r"sk-", rf"{_A}{{10,}}T3BlbkFJ{_A}{{10,}}"),
+    (Label.OPENAI_KEY, r"sess-", rf"{_A}{{40}}"),
+    (Label.VENDOR_TOKEN, r"sk-(?:ant|or|lf|cp|litellm|kimi)-", rf"{_W}{{16,}}"),
+    (Label.GITHUB_TOKEN, r"gh[opusr]_", rf"{_A}{{30,}}"),
+    (Label.GITHUB_TOKEN, r"github_pat_", r"\w{22,}"),
+    (Label.SLACK_TOKEN, r"xox[a-z]-", r"[A-Za-z0-9-]{10,}"),
+    (Label.SLACK_TOKEN, r"xoxe\.xox[bp]-", r"[A-Za-z0-9-]{20,}"),
+    (Label.SLACK_TOKEN, r"xapp-", r"\d-[A-Z0-9]{6,}-\d{6,}-[a-z0-9]{16,}"),
+    (Label.SLACK_TOKEN, r"https://hooks\.slack\.com/(?:services|workflows|triggers)/", r"[\w/+-]{20,}"),
+    (Label.AWS_KEY, r"A(?:KIA|SIA|BIA|CCA)", r"[A-Z0-9]{16}"),
+    (Label.AWS_KEY, r"A3T[A-Z0-9]", r"[A-Z0-9]{16}"),
+    (Label.AWS_KEY, r"ABSK", r"[A-Za-z0-9+/]{100,}={0,2}"),
+    (Label.VENDOR_TOKEN, r"AIza", rf"{_W}{{30,}}"),
+    (Label.VENDOR_TOKEN, r"GOCSPX-", rf"{_W}{{20,}}"),
+    (Label.VENDOR_TOKEN, r"ya29\.", rf"[A-Za-z0-9_.-]{{20,}}"),
+    (Label.VENDOR_TOKEN, r"1//0", rf"{_W}{{40,}}"),
+    (Label.VENDOR_TOKEN, r"gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|ffct|oas|wt)-", r"[A-Za-z0-9_.-]{16,}"),
+    (Label.VENDOR_TOKEN, r"GR1348941", rf"{_W}{{20}}"),
+    (Label.VENDOR_TOKEN, r"[rs]k_(?:live|test|prod)_", rf"{_A}{{10,}}"),
+    (Label.VENDOR_TOKEN, r"whsec_", r"[A-Za-z0-9+/]{24,}={0,2}"),
+    (Label.VENDOR_TOKEN, r"shp(?:at|ca|pa|ss|ua|tka)_", rf"{_X}{{32}}"),
+    (Label.VENDOR_TOKEN, r"do[oprt]_v1_", rf"{_X}{{64}}"),
+    (Label.VENDOR_TOKEN, r"npm_", rf"{_A}{{30,}}"),
+    (Label.VENDOR_TOKEN, r"pypi-", rf"{_W}{{40,}}"),
+    (Label.VENDOR_TOKEN, r"hf_", rf"{_A}{{30,}}"),
+    (Label.VENDOR_TOKEN, r"api_org_", rf"{_A}{{30,}}"),
+    (Label.VENDOR_TOKEN, r"gsk_", rf"{_A}{{40,}}"),
+    (Label.VENDOR_TOKEN, r"SG\.", rf"{_W}{{16,32}}\.{_W}{{16,64}}"),
+    (Label.VENDOR_TOKEN, r"(?:AC|SK)", r"[0-9a-f]{32}"),
+    (Label.VENDOR_TOKEN, r"key-", r"[0-9a-f]{32}"),
+    (Label.VENDOR_TOKEN, r"xkeysib-", r"[0-9a-f]{64}-[A-Za-z0-9]{16}"),
+    (Label.VENDOR_TOKEN, r"https://discord(?:app)?\.com/api/webhooks/", r"\d{10,}/[\w-]{30,}"),
+    (Label.VENDOR_TOKEN, r"dapi", r"[0-9a-f]{32}(?:-\d)?"),
+    (Label.VENDOR_TOKEN, r"sl\.(?:u\.)?", rf"{_W}{{100,}}"),
+    (Label.VENDOR_TOKEN, r"lin_(?:api|oauth)_", rf"{_A}{{32,}}"),
+    (Label.VENDOR_TOKEN, r"secret_", rf"{_A}{{43}}"),
+    (Label.VENDOR_TOKEN, r"ntn_", rf"{_A}{{40,}}"),
+    (Label.VENDOR_TOKEN, r"fig[do]_", rf"{_W}{{36,}}"),
+    (Label.VENDOR_TOKEN, r"PMAK-", r"[0-9a-f]{24}-[0-9a-f]{34}"),
+    (Label.VENDOR_TOKEN, r"NR(?:AK|JS|II|AA|IQ)-", rf"{_W}{{19,}}"),
+    (Label.VENDOR_TOKEN, r"gl(?:sa|c)_", r"[A-Za-z0-9_+/=]{32,}"),
+    (Label.VENDOR_TOKEN, r"hv[bsr]\.", rf"{_W}{{20,}}"),
+    (Label.VENDOR_TOKEN, r"dp\.(?:pt|st|ct|sa|scim|audit|said)\.", r"[A-Za-z0-9_.-]{40,}"),
+    (Label.VENDOR_TOKEN, r"dckr_(?:pat|oat)_", rf"{_W}{{24,}}"),
+    (Label.VENDOR_TOKEN, r"rubygems_", rf"{_X}{{48}}"),
+    (Label.VENDOR_TOKEN, r"cio", rf"{_A}{{32}}"),
+    (Label.VENDOR_TOKEN, r"v1\.0-", r"[0-9a-f]{24}-[0-9a-f]{146}"),
+    (Label.VENDOR_TOKEN, r"r8_", rf"{_A}{{37}}"),
+    (Label.VENDOR_TOKEN, r"pplx-", rf"{_A}{{40,}}"),
+    (Label.VENDOR_TOKEN, r"xai-", rf"{_A}{{60,}}"),
+    (Label.VENDOR_TOKEN, r"csk-", rf"[a-z0-9]{{40,}}"),
+    (Label.VENDOR_TOKEN, r"fw_", rf"{_A}{{22,}}"),
+    (Label.VENDOR_TOKEN, r"tvly-", rf"{_W}{{20,}}"),
+    (Label.VENDOR_TOKEN, r"tgp_v1_", rf"{_W}{{40,}}"),
+    (Label.VENDOR_TOKEN, r"nvapi-", rf"{_W}{{50,}}"),
+    (Label.VENDOR_TOKEN, r"lsv2_(?:pt|sk)_", rf"{_X}{{32}}_{_X}{{10}}"),
+    (Label.VENDOR_TOKEN, r"pcsk_", r"\w{40,}"),
+    (Label.VENDOR_TOKEN, r"sk_", r"[0-9a-f]{48}"),
+    (Label.VENDOR_TOKEN, r"sb(?:p|_secret)_", rf"{_W}{{20,}}"),
+    (Label.VENDOR_TOKEN, r"vc[aikpr]_", rf"{_A}{{24,}}"),
+    (Label.VENDOR_TOKEN, r"nf[pcouk]_", rf"{_A}{{36,}}"),
+    (Label.VENDOR_TOKEN, r"pscale_(?:tkn|pw|oauth)_", r"[A-Za-z0-9_.=-]{32,}"),
+    (Label.VENDOR_TOKEN, r"sntry[su]_", r"[A-Za-z0-9_+/=-]{40,}"),
+    (Label.VENDOR_TOKEN, r"sq0(?:atp|csp|idp)-", rf"{_W}{{22,}}"),
+    (Label.VENDOR_TOKEN, r"EAAA", rf"{_W}{{60}}"),
+    (Label.VENDOR_TOKEN, r"EAA", rf"{_A}{{80,}}"),
+    (Label.VENDOR_TOKEN, r"access_token\$(?:production|sandbox)\$", r"[0-9a-z]{16}\$[0-9a-f]{32}"),
+    (Label.VENDOR_TOKEN, r"access-(?:sandbox|development|production)-", rf"{_X}{{8}}(?:-{_X}{{4}}){{3}}-{_X}{{12}}"),
+    (Label.VENDOR_TOKEN, r"AT(?:ATT3|CTT3|BB|OAPX)", r"[A-Za-z0-9_=-]{24,}"),
+    (Label.VENDOR_TOKEN, r"pat", r"[A-Za-z0-9]{14}\.[0-9a-f]{64}"),
+    (Label.VENDOR_TOKEN, r"pat\.", r"[A-Za-z0-9_-]{22}\.[0-9a-f]{24}\.[A-Za-z0-9]{20}"),
+    (Label.VENDOR_TOKEN, r"CLOJARS_", r"[a-z0-9]{60}"),
+    (Label.VENDOR_TOKEN, r"EZ[AT]K", rf"{_A}{{54}}"),
+    (Label.VENDOR_TOKEN, r"fo1_", rf"{_W}{{43}}"),
+    (Label.VENDOR_TOKEN, r"fm[12][ar]?_", r"[A-Za-z0-9+/]{80,}={0,3}"),
+    (Label.VENDOR_TOKEN, r"HRKU-", rf"{_W}{{36,}}"),
+    (Label.VENDOR_TOKEN, r"shippo_(?:live|test)_", rf"{_X}{{40}}"),
+    (Label.VENDOR_TOKEN, r"tfp_", r"[A-Za-z0-9_.-]{40,}"),
+    (Label.VENDOR_TOKEN, r"pnu_", rf"{_A}{{36}}"),
+    (Label.VENDOR_TOKEN, r"pul-", rf"{_X}{{40}}"),
+    (Label.VENDOR_TOKEN, r"rdme_", r"[a-z0-9]{70}"),
+    (Label.VENDOR_TOKEN, r"AGE-SECRET-KEY-1", r"[A-Z0-9]{58}"),
+    (Label.VENDOR_TOKEN, r"p8e-", r"[a-z0-9]{32}"),
+    (Label.VENDOR_TOKEN, r"LTAI", rf"{_A}{{17,26}}"),
+    (Label.VENDOR_TOKEN, r"AKID", rf"{_A}{{32}}"),
+    (Label.VENDOR_TOKEN, r"AQVN", rf"{_W}{{35,38}}"),
+    (Label.VENDOR_TOKEN, r"duffel_(?:test|live)_", r"[A-Za-z0-9_=-]{40,}"),
+    (Label.VENDOR_TOKEN, r"dt0[a-z]\d\d\.", r"[A-Z0-9]{24}\.[A-Z0-9]{64}"),
+    (Label.VENDOR_TOKEN, r"fio-u-", r"[A-Za-z0-9_=-]{64}"),
+    (Label.VENDOR_TOKEN, r"oy2", r"[a-z0-9]{43}"),
+    (Label.VENDOR_TOKEN, r"API-", r"[A-Z0-9]{25,}"),
+    (Label.VENDOR_TOKEN, r"sha256~", rf"{_W}{{43}}"),
+    (Label.VENDOR_TOKEN, r"ico-", rf"{_A}{{32}}"),
+    (Label.VENDOR_TOKEN, r"AKCp", rf"{_A}{{60,}}"),
+    (Label.VENDOR_TOKEN, r"cmVmd", rf"{_A}{{59}}"),
+    (Label.VENDOR_TOKEN, r"sq[apu]_", rf"{_X}{{40}}"),
+    (Label.VENDOR_TOKEN, r"CCI(?:PAT|PRJ)_", rf"{_A}{{20,}}_{_X}{{40}}"),
+    (Label.VENDOR_TOKEN, r"bk(?:ua|aj|ct)_", rf"{_A}{{36,}}"),
+    (Label.VENDOR_TOKEN, r"CFPAT-", rf"{_W}{{40,}}"),
+    (Label.VENDOR_TOKEN, r"rzp_(?:live|test)_", rf"{_A}{{14,}}"),
+    (Label.VENDOR_TOKEN, r"FLWSECK(?:_TEST)?-", r"[A-Za-z0-9-]{12,}"),
+    (Label.VENDOR_TOKEN, r"dvc_", rf"{_A}{{32,}}"),
+    (Label.VENDOR_TOKEN, r"phx_", rf"{_A}{{40,}}"),
+    (Label.VENDOR_TOKEN, r"v2\.public\.", rf"{_W}{{60,}}"),
+    (Label.VENDOR_TOKEN, r"sgp_", r"(?:[0-9a-zA-Z]+_)?[0-9a-f]{40}"),
+    (Label.VENDOR_TOKEN, r"ops_eyJ", r"[A-Za-z0-9+/=]{100,}"),
+    (Label.VENDOR_TOKEN, r"A3-", r"[A-Z0-9]{6}-[A-Z0-9]{6,11}-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}(?:-[A-Z0-9]{5})?"),
+    (Label.JWT, r"ey[IJK]", rf"{_W}{{8,}}\.ey{_W}{{4,}}\.{_W}*(?:\.{_W}+){{0,2}}"),
+    (Label.JWT, r"ey[IJK]", rf"{_W}{{16,}}\.{_W}*\.{_W}{{8,}}(?:\.{_W}+){{0,2}}"),
+)
+# Forms whose start is no fixed word; a bounded look back from the part that is.
+_TELEGRAM = r"\d{8,10}:AA"
+_DISCORD = r"[MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\."
+_PEM_BEGIN = r"-----BEGIN (?:[A-Z0-9 ]{1,30} )?PRIVATE KEY(?: BLOCK)?-----"
+
+# Short prefixes start half the words of a text, so their trigger also asks for a word boundary.
+_LONG_PREFIX = 5
+
+TRIGGER = "|".join(
+    [
+        *sorted({(rf"\b{prefix}" if len(prefix) < _LONG_PREFIX else prefix) + r"[\w.$/+~-]{6}" for _, prefix, _ in _FORMS}),
+        rf"\b{_TELEGRAM}[A-Za-z0-9_-]{{8}}",
+        rf"\b{_DISCORD}[A-Za-z0-9_-]{{8}}",
+        r"-----BEGIN [A-Z0-9 ]{0,31}PRIVATE KEY",
+        r"PuTTY-User-Key-File-",
+    ],
+)
+
+_PEM = re.compile(_PEM_BEGIN + r"[^\x00]*?(?:-----END (?:[A-Z0-9 ]{1,30} )?PRIVATE KEY(?: BLOCK)?-----)")
+_PEM_OPEN = re.compile(_PEM_BEGIN + r"[A-Za-z0-9+/=\s:,. \x1a\\-]*")
+_PUTTY = re.compile(r"PuTTY-User-Key-File-[^\x00]*?Private-MAC: *[0-9a-f]+|PuTTY-User-Key-File-[^\x00]*")
+
+
+def _by_first_character() -> dict[str, tuple[tuple[Label, re.Pattern[str]], ...]]:
+    table: dict[str, list[tuple[Label, re.Pattern[str]]]] = {}
+    forms = [
+        *((label, prefix + rest) for label, prefix, rest in _FORMS),
+        (Label.VENDOR_TOKEN, _TELEGRAM + r"[A-Za-z0-9_-]{30,36}"),
+        (Label.VENDOR_TOKEN, _DISCORD + r"[A-Za-z0-9_-]{27,}"),
+    ]
+    for label, pattern in forms:
+        compiled = re.compile(pattern)
+        for character in map(chr, range(33, 127)):
+            if _may_begin(pattern, character):
+                table.setdefault(character, []).append((label, compiled))
+    return {character: tuple(rules) for character, rules in table.items()}
+
+
+def _may_begin(pattern: str, character: str) -> bool:
+    """Whether a match of ``pattern`` can begin with ``character``: its first item is a class, an escape or itself."""
+    first = re.match(r"\(\?:[^)]*\)|\[[^]]*\]|\\.|.", pattern)
+    if first is None:
+        return False
+    item = first[0]
+    if item.startswith("(?:"):
+        return any(_may_begin(option, character) for option in item[3:-1].split("|"))
+    return re.fullmatch(item, character) is not None
+
+
+_TABLE = _by_first_character()
+
+
+def find_token(view: str, position: int) -> Span | None:
+    """Return the longest vendor token, JWT or private key that begins at ``position``."""
+    if view[position] == "-":
+        return _private_key(view, position)
+    best: Span | None = None
+    for label, pattern in _TABLE.get(view[position], ()):
+        match = pattern.match(view, position)
+        if match is not None and (best is None or match.end() > best.end):
+            best = Span(position, match.end(), label)
+    if best is None and view.startswith("PuTTY", position):
+        putty = _PUTTY.match(view, position)
+        best = putty and Span(position, putty.end(), Label.PRIVATE_KEY)
+    return best if best is None or _plausible(view, best) else None
+
+
+def _private_key(view: str, position: int) -> Span | None:
+    match = _PEM.match(view, position) or _PEM_OPEN.match(view, position)
+    return None if match is None else Span(position, match.end(), Label.PRIVATE_KEY)
+
+
+def _plausible(view: str, span: Span) -> bool:
+    """Refuse a token in the middle of a longer word, and words of prose or code without a single digit."""
+    before = view[span.start - 1] if span.start else " "
+    if before.isascii() and before.isalnum():
+        return False
+    if span.label == Label.JWT:
+        return before not in "_-"
+    text = view[span.start : span.end]
+    return any(character.isdigit() for character in text) or len(set(text)) > len(text) // 3

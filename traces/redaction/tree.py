@@ -1,0 +1,279 @@
+"""Structured values: collects every text of a JSON value, has them redacted together, and rebuilds what changed."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import json
+import uuid
+from collections.abc import Callable, Mapping, Set
+from typing import Any, NamedTuple
+
+import orjson
+
+from traces.redaction.credentials import is_placeholder
+from traces.redaction.keys import KeyKind, context_of, kind_of, label_of
+from traces.redaction.replacement import Replacement
+from traces.redaction.spans import Label
+
+MAX_DEPTH = 100  # levels, those of JSON inside JSON strings included; deeper subtrees are replaced whole
+MAX_NODES = 2_000_000  # values in one call; what is beyond is replaced whole
+_SMALLEST_TESTED = 10**8  # integers of nine digits or more can be cards, phones and social security numbers
+_JSON_OPENINGS = frozenset('{["')
+_SHORTEST_JSON = 6
+_UNTOUCHED = (type(None), bool, float, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
+_HEADER_NAMES = frozenset({"authorization", "cookie"})
+_PAIR = 2
+
+Rewrite = Callable[[list[str], dict[int, str]], dict[int, str]]
+
+
+class _Form(enum.Enum):
+    """How a text came out of its place, and so how it goes back."""
+
+    TEXT = 0
+    BYTES = 1
+    NUMBER = 2
+    KEY = 3
+
+
+class _Node(NamedTuple):
+    """A container, where it hangs, and the JSON text it was parsed from, if any."""
+
+    value: Any
+    parent: int
+    key: Any
+    source: str | None
+
+
+class Tree:
+    """One redaction of one value."""
+
+    def __init__(self, replacement: Replacement, rewrite: Rewrite, *, secrets: bool) -> None:
+        self._replacement = replacement
+        self._rewrite = rewrite
+        self._secrets = secrets
+        self._nodes: list[_Node] = []
+        self._texts: list[str] = []
+        self._places: list[tuple[int, Any]] = []  # of each text: its node and its key there
+        self._forms: dict[int, _Form] = {}  # of those texts that are no plain string
+        self._contexts: dict[int, str] = {}  # of those texts whose field's name is a context word
+        self._changes: dict[int, dict[Any, Any]] = {}
+        self._renames: dict[int, dict[Any, str]] = {}
+        self._path: set[int] = set()
+        self._count = 0
+
+    def redact(self, value: Any) -> Any:
+        """Return the redacted copy of ``value``."""
+        root = [value]
+        self._nodes.append(_Node(root, -1, 0, None))
+        self._value(value, 0, 0, "", 0)
+        for index, text in self._rewrite(self._texts, self._contexts).items() if self._texts else ():
+            self._put_back(index, text)
+        if not self._changes and not self._renames:
+            return value
+        return self._rebuilt(root)
+
+    def _value(self, value: Any, node: int, key: Any, context: str, depth: int) -> None:
+        kind = type(value)
+        if kind is str:
+            if value and not (value[0] in _JSON_OPENINGS and self._json(value, node, key, depth)):
+                self._text(value, node, key, _Form.TEXT, context)
+        elif kind is dict or kind is list:
+            self._container(value, node, key, context, depth)
+        elif isinstance(value, _UNTOUCHED):
+            return
+        elif kind is int:
+            if value >= _SMALLEST_TESTED or value <= -_SMALLEST_TESTED:
+                self._integer(value, node, key, context)
+        else:
+            self._other(value, node, key, context, depth)
+
+    def _text(self, text: str, node: int, key: Any, form: _Form, context: str) -> None:
+        if form is not _Form.TEXT:
+            self._forms[len(self._texts)] = form
+        if context:
+            self._contexts[len(self._texts)] = context
+        self._texts.append(text)
+        self._places.append((node, key))
+
+    def _integer(self, value: int, node: int, key: Any, context: str) -> None:
+        # Beyond 4300 digits CPython refuses to write a number; such a one is no card, but its digits may hold one.
+        if value.bit_length() > 14_000:  # noqa: PLR2004
+            self._replace(node, key, Label.GENERIC_SECRET)
+        else:
+            self._text(str(abs(value)), node, key, _Form.NUMBER, context)
+
+    def _other(self, value: Any, node: int, key: Any, context: str, depth: int) -> None:
+        if isinstance(value, str):
+            self._text(str.__str__(value), node, key, _Form.TEXT, context)
+        elif isinstance(value, (bytes, bytearray, memoryview)):
+            self._text(bytes(value).decode(errors="surrogateescape"), node, key, _Form.BYTES, context)
+        elif isinstance(value, int):
+            self._integer(int(value), node, key, context)
+        elif isinstance(value, (Mapping, list, tuple, Set)):
+            self._container(value, node, key, context, depth)
+        else:
+            try:
+                text = str(value)
+            except Exception:  # noqa: BLE001  a foreign __str__ may raise anything; its value is then not shown
+                self._replace(node, key, Label.GENERIC_SECRET)
+            else:
+                self._text(text, node, key, _Form.TEXT, context)
+
+    def _json(self, text: str, node: int, key: Any, depth: int) -> bool:
+        """Read ``text`` as JSON, if it is a container or text in itself; return whether it was."""
+        if len(text) < _SHORTEST_JSON or text[-1] not in '}]"' or depth >= MAX_DEPTH:
+            return False
+        try:
+            parsed = orjson.loads(text)
+        except (ValueError, RecursionError):
+            return False
+        if not parsed or (isinstance(parsed, str) and parsed[0] not in _JSON_OPENINGS):
+            return False
+        holder = [parsed]
+        self._nodes.append(_Node(holder, node, key, text))
+        self._value(parsed, len(self._nodes) - 1, 0, "", depth + 1)
+        return True
+
+    def _container(self, value: Any, parent: int, key: Any, context: str, depth: int) -> None:
+        self._count += len(value)
+        if depth >= MAX_DEPTH or self._count > MAX_NODES or id(value) in self._path:
+            self._replace(parent, key, Label.GENERIC_SECRET)
+            return
+        node = len(self._nodes)
+        self._nodes.append(_Node(value, parent, key, None))
+        self._path.add(id(value))
+        if isinstance(value, Mapping):
+            self._mapping(value, node, depth + 1)
+        else:
+            self._sequence(value, node, context, depth + 1)
+        self._path.discard(id(value))
+
+    def _mapping(self, value: Mapping[Any, Any], node: int, depth: int) -> None:
+        texts, places = self._texts, self._places
+        for key, item in value.items():
+            context = ""
+            if type(key) is str:
+                kind = kind_of(key)
+                if kind is not KeyKind.PLAIN:
+                    if kind is KeyKind.SECRET:
+                        if self._secrets and self._is_set(item):
+                            self._replace(node, key, label_of(key))
+                            continue
+                    else:
+                        context = context_of(key)
+                if not (len(key) < 16 and key.isidentifier()):  # noqa: PLR2004
+                    self._text(key, node, key, _Form.KEY, "")
+            else:
+                self._other_key(key, node)
+            if type(item) is str and not context and item and item[0] not in _JSON_OPENINGS:
+                texts.append(item)
+                places.append((node, key))
+            else:
+                self._value(item, node, key, context, depth)
+        if self._secrets and "value" in value:
+            self._named_pair(value, node)
+
+    def _other_key(self, key: Any, node: int) -> None:
+        if key is None or isinstance(key, (bool, float)):
+            return
+        text = key.decode(errors="surrogateescape") if isinstance(key, bytes) else str(key)
+        self._text(text, node, key, _Form.KEY, "")
+
+    def _named_pair(self, value: Mapping[Any, Any], node: int) -> None:
+        """``{"name": "Authorization", "value": "…"}``: the name of the secret is a value itself."""
+        name = value.get("name") or value.get("key") or value.get("header")
+        if isinstance(name, str) and kind_of(name) is KeyKind.SECRET and self._is_set(value["value"]):
+            self._replace(node, "value", label_of(name))
+
+    def _sequence(self, value: Any, node: int, context: str, depth: int) -> None:
+        previous: Any = None
+        for index, item in enumerate(value):
+            if type(item) is str and self._secrets and self._announced(previous, item, len(value)):
+                self._replace(node, index, label_of(previous))
+            else:
+                self._value(item, node, index, context, depth)
+            previous = item
+
+    def _announced(self, previous: Any, item: str, length: int) -> bool:
+        """Whether ``item`` follows the name of a secret: ``--password …`` of a command, or a pair of a header."""
+        if type(previous) is not str or not previous:
+            return False
+        flag = previous[0] == "-" and "=" not in previous
+        header = length == _PAIR and ("-" in previous or previous.lower() in _HEADER_NAMES)
+        return (flag or header) and item[:1] != "-" and kind_of(previous) is KeyKind.SECRET and self._is_set(item)
+
+    def _is_set(self, value: Any) -> bool:
+        """Whether the value of a secret field is there: not null, a flag, empty, a mask or a reference to elsewhere."""
+        if value is None or isinstance(value, bool):
+            return False
+        if isinstance(value, str):
+            return not is_placeholder(value)
+        return not (isinstance(value, (Mapping, list, tuple, Set, bytes)) and len(value) == 0)
+
+    def _replace(self, node: int, key: Any, label: str) -> None:
+        self._changes.setdefault(node, {})[key] = self._replacement.token(label)
+
+    def _put_back(self, index: int, text: str) -> None:
+        form = self._forms.get(index, _Form.TEXT)
+        node, key = self._places[index]
+        if form is _Form.KEY:
+            self._renames.setdefault(node, {})[key] = text
+            return
+        new = text.encode(errors="surrogateescape") if form is _Form.BYTES else text
+        self._changes.setdefault(node, {})[key] = new
+
+    def _rebuilt(self, root: list[Any]) -> Any:
+        for index in range(len(self._nodes) - 1, 0, -1):
+            changes, renames = self._changes.get(index), self._renames.get(index)
+            if changes is None and renames is None:
+                continue
+            node = self._nodes[index]
+            new = _copy(node.value, changes or {}, renames or {})
+            if node.source is not None:
+                new = _dump(new[0], node.source)
+            self._changes.setdefault(node.parent, {})[node.key] = new
+        return self._changes.get(0, {}).get(0, root[0])
+
+
+def _copy(value: Any, changes: dict[Any, Any], renames: dict[Any, str]) -> Any:
+    """Return a copy of a container with changed items and renamed keys."""
+    if isinstance(value, Mapping):
+        return _copy_mapping(value, changes, renames)
+    items = [changes.get(index, item) for index, item in enumerate(value)]
+    if isinstance(value, tuple):
+        return type(value)._make(items) if hasattr(value, "_make") else tuple(items)
+    if isinstance(value, frozenset):
+        return frozenset(items)
+    return set(items) if isinstance(value, Set) else items
+
+
+def _copy_mapping(value: Mapping[Any, Any], changes: dict[Any, Any], renames: dict[Any, str]) -> dict[Any, Any]:
+    taken = {key for key in value if key not in renames}
+    copy: dict[Any, Any] = {}
+    for key, item in value.items():
+        name = key
+        if key in renames:
+            name = _free_name(renames[key], taken)
+            taken.add(name)
+        copy[name] = changes.get(key, item)
+    return copy
+
+
+def _free_name(name: str, taken: set[Any]) -> str:
+    """Number a redacted key, so that two keys never become one."""
+    if name not in taken:
+        return name
+    number = 2
+    while f"{name} ({number})" in taken:
+        number += 1
+    return f"{name} ({number})"
+
+
+def _dump(value: Any, source: str) -> str:
+    """Write ``value`` in the style of ``source``, the JSON text it was read from."""
+    if "\n" in source:
+        return json.dumps(value, ensure_ascii=False, indent=2)
+    compact = '": ' not in source
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":") if compact else None)
