@@ -25,7 +25,7 @@ def value_at(arguments: JSONValue, keys: tuple[str, ...]) -> JSONValue:
     """The value that a JSON pointer's reference tokens lead to (RFC 6901), or `MISSING`."""
     value = arguments
     for key in keys:
-        if isinstance(value, Mapping):
+        if type(value) is dict or isinstance(value, Mapping):  # the first is what makes this quick
             value = value.get(key, MISSING)
         elif isinstance(value, list | tuple):
             is_index = key.isascii() and key.isdigit() and (key == "0" or key[0] != "0") and int(key) < len(value)

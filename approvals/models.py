@@ -12,10 +12,12 @@ from django.db import models
 from django.db.models import F, Q
 
 from approvals.states import GateState
-from approvals.types import AllowanceMode, Reversibility, Risk
+from approvals.types import AllowanceMode, ApprovalGatePolicy, Reversibility, Risk
 from routekit_site.tenancy.models import Tenant
 
 _PENDING_OR_OVER = [GateState.PENDING, GateState.EXPIRED, GateState.WITHDRAWN]
+_APPROVED_ONCE = [GateState.APPROVED, GateState.SPENT, GateState.LAPSED]
+_OPEN = [GateState.PENDING, GateState.APPROVED]
 
 
 def _choices(
@@ -24,11 +26,16 @@ def _choices(
     return [(value.value, value.value.replace("_", " ")) for value in values]
 
 
+def gated_by_default() -> list[str]:
+    """The permissions that need approval where a tenant says nothing else."""
+    return [permission.value for permission in ApprovalGatePolicy().require_approval_for_permissions]
+
+
 class TenantPolicy(models.Model):
     """A tenant's own part of the policy hooks, and its clocks. Without a row the defaults hold."""
 
     tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
-    require_approval_for_permissions = models.JSONField(default=list)
+    require_approval_for_permissions = models.JSONField(default=gated_by_default, blank=True)
     approval_callback = models.CharField(max_length=200, blank=True, default="")
     approval_hold_seconds = models.PositiveSmallIntegerField(default=5)
     rejection_hold_seconds = models.PositiveSmallIntegerField(default=0)
@@ -48,7 +55,7 @@ class ToolAllowance(models.Model):
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="tool_allowances")
     tool = models.CharField(max_length=100)
-    mode = models.CharField(max_length=10, choices=_choices(AllowanceMode))
+    mode = models.CharField(max_length=20, choices=_choices(AllowanceMode), default=AllowanceMode.BY_PERMISSION)
     constraints = models.JSONField(default=list, blank=True)
     reversibility = models.CharField(max_length=30, blank=True, default="", choices=_choices(Reversibility))
     approver_roles = models.JSONField(default=list, blank=True)
@@ -81,13 +88,17 @@ class ToolRuleQuerySet(models.QuerySet["ToolRule"]):
 
 
 class ToolRule(models.Model):
-    """ "Approve and remember": calls like one that was approved pass by themselves, for a while. Never unlimited."""
+    """Approve and remember: calls like one that was approved pass by themselves, for a while. Never unlimited.
+
+    The constraints hold values of the approved call, so they are sealed; `summary` is their redacted sentence.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="tool_rules")
     tool = models.CharField(max_length=100)
     agent_id = models.CharField(max_length=64, blank=True, default="")
-    constraints = models.JSONField(default=list)
+    constraints_sealed = models.BinaryField()
+    summary = models.CharField(max_length=500)
     made_from = models.ForeignKey("Decision", on_delete=models.PROTECT, null=True, related_name="rules")
     made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     made_at = models.DateTimeField()
@@ -120,6 +131,45 @@ class ToolRule(models.Model):
         return f"rule for {self.tool}"
 
 
+class RecordedCallQuerySet(models.QuerySet["RecordedCall"]):
+    """Filters over recorded calls."""
+
+    def between(self, since: datetime, until: datetime) -> RecordedCallQuerySet:
+        """Calls proposed from `since` on and before `until`."""
+        return self.filter(at__gte=since, at__lt=until)
+
+
+class RecordedCall(models.Model):
+    """The facts of a call that policy decided without a person, for simulations. A gate keeps those of its own call."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    run_id = models.UUIDField()
+    call_id = models.CharField(max_length=200)
+    at = models.DateTimeField()
+    tool = models.CharField(max_length=100)
+    agent_id = models.CharField(max_length=64)
+    agent_filter = models.JSONField(null=True)
+    arguments_sealed = models.BinaryField()
+    permissions = models.JSONField(default=list)
+    reversibility = models.CharField(max_length=30, choices=_choices(Reversibility))
+    callback_answer = models.CharField(max_length=10, blank=True, default="")
+    verdict = models.CharField(max_length=20)
+    level = models.CharField(max_length=20)
+    rule = models.CharField(max_length=200)
+
+    objects: ClassVar[models.Manager[RecordedCall]] = RecordedCallQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "call_id"], name="recorded_call_once"),
+            models.CheckConstraint(condition=Q(verdict__in=["allow", "deny"]), name="recorded_call_verdict_known"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["tenant", "at"], name="recorded_call_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.tool}: {self.verdict}"
+
+
 class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
     """Filters over gates."""
 
@@ -135,9 +185,22 @@ class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
         """Pending gates past their decide-by."""
         return self.pending().filter(decide_by__lte=now)
 
+    def open(self) -> ApprovalGateQuerySet:
+        """Gates that can still let a call run."""
+        return self.filter(state__in=_OPEN)
+
+    def of_run(self, run_id: uuid.UUID) -> ApprovalGateQuerySet:
+        """The gates of one run."""
+        return self.filter(run_id=run_id)
+
     def released(self, now: datetime) -> ApprovalGateQuerySet:
         """Approved gates whose hold is over and that were not redeemed yet."""
         return self.filter(state=GateState.APPROVED, hold_until__lte=now)
+
+    def answered(self, now: datetime) -> ApprovalGateQuerySet:
+        """Gates that a run can go on from: nobody can decide or undo any more (`gates.standing` says what it is)."""
+        over = Q(state__in=[GateState.EXPIRED, GateState.WITHDRAWN, GateState.LAPSED])
+        return self.filter(over | Q(state__in=[GateState.APPROVED, GateState.REJECTED], hold_until__lte=now))
 
     def unused(self, now: datetime) -> ApprovalGateQuerySet:
         """Approved gates past their execute-by."""
@@ -182,6 +245,7 @@ class ApprovalGate(models.Model):
     approvals_needed = models.PositiveSmallIntegerField(default=1)
     four_eyes = models.BooleanField(default=True)
     state = models.CharField(max_length=20, choices=_choices(GateState), default=GateState.PENDING)
+    version = models.PositiveIntegerField(default=1)
     opened_at = models.DateTimeField()
     decide_by = models.DateTimeField()
     execute_within_seconds = models.PositiveIntegerField(default=900)
@@ -212,9 +276,23 @@ class ApprovalGate(models.Model):
                 name="gate_decided_when_not_pending",
             ),
             models.CheckConstraint(
-                condition=Q(hold_until=None, execute_by=None) | Q(hold_until__isnull=False, execute_by__isnull=False),
-                name="gate_approval_clocks_paired",
+                condition=Q(decided_at=None, hold_until=None) | Q(decided_at__isnull=False, hold_until__isnull=False),
+                name="gate_decision_has_hold",
             ),
+            models.CheckConstraint(
+                condition=Q(execute_by__isnull=False, state__in=_APPROVED_ONCE)
+                | (Q(execute_by=None) & ~Q(state__in=_APPROVED_ONCE)),
+                name="gate_execute_by_when_approved",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at=None, state__in=_OPEN) | (Q(closed_at__isnull=False) & ~Q(state__in=_OPEN)),
+                name="gate_closed_when_over",
+            ),
+            models.CheckConstraint(
+                condition=Q(reopens=None, change=None) | Q(reopens__isnull=False, change__isnull=False),
+                name="gate_reopened_with_change",
+            ),
+            models.CheckConstraint(condition=Q(decide_by__gt=F("opened_at")), name="gate_decide_by_later"),
             models.CheckConstraint(condition=Q(approvals_needed__gte=1), name="gate_needs_someone"),
             models.UniqueConstraint(
                 fields=["run_id", "call_id"],
@@ -252,6 +330,18 @@ class DecisionKind(models.TextChoices):
     REJECT = "reject"
 
 
+class DecisionQuerySet(models.QuerySet["Decision"]):
+    """Filters over decisions."""
+
+    def standing(self) -> DecisionQuerySet:
+        """Decisions that were not undone."""
+        return self.filter(undone_at=None)
+
+    def in_order(self) -> DecisionQuerySet:
+        """Oldest first; the id breaks ties."""
+        return self.order_by("decided_at", "id")
+
+
 class Decision(models.Model):
     """What one person decided about one gate, bound to what they were shown. Undoing marks it, nothing deletes it."""
 
@@ -260,17 +350,36 @@ class Decision(models.Model):
     kind = models.CharField(max_length=20, choices=DecisionKind.choices)
     decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     decided_at = models.DateTimeField()
-    reason = models.CharField(max_length=4000, blank=True, default="")
+    role = models.CharField(max_length=20)
+    reason = models.TextField(blank=True, default="")
     digest = models.CharField(max_length=64)
     view_digest = models.CharField(max_length=64)
     redactor_version = models.PositiveIntegerField()
     nonce = models.CharField(max_length=64)
     signature = models.CharField(max_length=200)
     idempotency_key = models.CharField(max_length=64)
+    ballot_fingerprint = models.CharField(max_length=64)
     undone_at = models.DateTimeField(null=True, blank=True)
+    undone_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
+
+    objects: ClassVar[models.Manager[Decision]] = DecisionQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(kind__in=[kind.value for kind in DecisionKind]),
+                name="decision_kind_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(undone_at=None, undone_by=None) | Q(undone_at__isnull=False, undone_by__isnull=False),
+                name="decision_undoing_paired",
+            ),
             models.UniqueConstraint(
                 fields=["gate", "decided_by"],
                 condition=Q(undone_at=None),

@@ -1,0 +1,137 @@
+"""Gathers all the policy that applies to one tenant's calls into plain facts, and says what it says of one tool."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from pydantic import TypeAdapter
+
+from approvals.canonical import digest
+from approvals.models import TenantPolicy, ToolAllowance, ToolRule
+from approvals.policy import denial
+from approvals.types import (
+    AllowanceFacts,
+    AllowanceMode,
+    ApprovalGatePolicy,
+    ApproverRequirement,
+    ArgumentConstraint,
+    PolicyFacts,
+    PolicyHooks,
+    Reversibility,
+    RuleFacts,
+    ToolFilter,
+    ToolPermission,
+)
+from routekit_site.tenancy.encryption import unseal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from approvals.types import JSONValue
+
+_CONSTRAINTS = TypeAdapter(tuple[ArgumentConstraint, ...])
+
+
+def constraints_from(stored: JSONValue) -> tuple[ArgumentConstraint, ...]:
+    """The constraints of a JSON column. Raises `pydantic.ValidationError` for what was never valid."""
+    return _CONSTRAINTS.validate_python(stored)
+
+
+def tenant_policy(tenant_id: int) -> TenantPolicy:
+    """The tenant's row, or one with the defaults that is not stored."""
+    return TenantPolicy.objects.filter(tenant_id=tenant_id).first() or TenantPolicy(tenant_id=tenant_id)
+
+
+def policy_facts(tenant_id: int, *, agent_filter: ToolFilter | None, now: datetime) -> PolicyFacts:
+    """The policy in force now: allow-list, tenant's settings, site-wide filter, remembered rules. Three queries."""
+    policy = tenant_policy(tenant_id)
+    rows = ToolAllowance.objects.filter(tenant_id=tenant_id)
+    rules = ToolRule.objects.in_force(now).filter(tenant_id=tenant_id)
+    return PolicyFacts(
+        allowances=allowances(rows, policy),
+        hooks=hooks(policy),
+        agent_filter=agent_filter,
+        rules=tuple(rule_facts(rule) for rule in rules),
+    )
+
+
+def hooks(policy: TenantPolicy) -> PolicyHooks:
+    """The hooks in force: the site's filter and the tenant's gate. Redaction is the trace floor's own to look up."""
+    gate = ApprovalGatePolicy(
+        require_approval_for_permissions=tuple(map(ToolPermission, policy.require_approval_for_permissions)),
+        approval_callback=policy.approval_callback or None,
+    )
+    return PolicyHooks(tool_filter=settings.ROUTEKIT_TOOL_FILTER, approval_gate=gate)
+
+
+def allowances(rows: Iterable[ToolAllowance], policy: TenantPolicy) -> dict[str, AllowanceFacts]:
+    """The allow-list by tool; an entry without clocks of its own has the tenant's."""
+    return {row.tool: allowance_facts(row, policy) for row in rows}
+
+
+def allowance_facts(row: ToolAllowance, policy: TenantPolicy) -> AllowanceFacts:
+    """One entry of the allow-list as plain facts."""
+    standard = ApproverRequirement()
+    return AllowanceFacts(
+        tool=row.tool,
+        mode=AllowanceMode(row.mode),
+        constraints=constraints_from(row.constraints),
+        reversibility=Reversibility(row.reversibility) if row.reversibility else None,
+        approvers=ApproverRequirement(
+            roles=tuple(row.approver_roles) or standard.roles, count=row.approvals_needed, four_eyes=row.four_eyes
+        ),
+        decide_by_seconds=row.decide_by_seconds or policy.decide_by_seconds,
+        execute_by_seconds=row.execute_by_seconds or policy.execute_by_seconds,
+    )
+
+
+def rule_facts(rule: ToolRule) -> RuleFacts:
+    """One remembered rule as plain facts."""
+    return RuleFacts(
+        id=str(rule.id),
+        tool=rule.tool,
+        agent_id=rule.agent_id or None,
+        constraints=constraints_from(unseal(rule.constraints_sealed)),
+        expires_at=rule.expires_at,
+        uses_left=rule.max_uses - rule.uses,
+        made_at=rule.made_at,
+    )
+
+
+def without_rules(facts: PolicyFacts) -> PolicyFacts:
+    """The same policy as if nothing had been remembered."""
+    return replace(facts, rules=())
+
+
+def policy_digest(facts: PolicyFacts, tool: str) -> str:
+    """SHA-256, hex, of what the policy says of this tool only.
+
+    A change to another tool's entry leaves it as it is. Clocks and remembered rules are left out: neither changes what
+    a person was asked, and the verdict is taken again at redemption anyway.
+    """
+    allowance = facts.allowances.get(tool)
+    refusal = denial(tool, facts)
+    gate = facts.hooks.approval_gate
+    return digest(
+        {
+            "tool": tool,
+            "allowance": None if allowance is None else _said(allowance),
+            "refusal": None if refusal is None else [refusal.level, refusal.rule],
+            "gated_permissions": sorted(gate.require_approval_for_permissions) if gate else [],
+            "callback": gate.approval_callback if gate else None,
+        }
+    )
+
+
+def _said(allowance: AllowanceFacts) -> JSONValue:
+    return {
+        "mode": allowance.mode,
+        "constraints": [constraint.model_dump(mode="json") for constraint in allowance.constraints],
+        "reversibility": allowance.reversibility,
+        "approver_roles": sorted(allowance.approvers.roles),
+        "approvals_needed": allowance.approvers.count,
+        "four_eyes": allowance.approvers.four_eyes,
+    }
