@@ -1,6 +1,15 @@
 from __future__ import annotations
 
+from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig as StockAdminConfig
+
+
+class SiteConfig(AppConfig):
+    """The roof as an app: it has the commands of the whole site and no models."""
+
+    name = "routekit_site"
+    label = "site"
+    verbose_name = "RouteKit Site"
 
 
 class AdminConfig(StockAdminConfig):

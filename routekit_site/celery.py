@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "routekit_site.settings")
 
@@ -13,3 +15,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # The embedded worker runs in a thread of its own, where only a default app is found.
 app.set_default()
+
+
+@setup_logging.connect
+def keep_the_sites_logging(**_: Any) -> None:
+    """Celery sets up no logging of its own when this signal is answered: the site's redacts, Celery's doesn't."""

@@ -5,20 +5,26 @@ Secrets may be given as `NAME` or, the way container secrets work, as the path o
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
+from base64 import b64decode
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from approvals.types import ToolFilter
 from routekit_site.demo_keys import demo_keys
 
 PROJECT = Path(__file__).resolve().parent.parent
-
+PREFIX = "ROUTEKIT_"
+# Read by the test harness, never by the site.
+TEST_PREFIX = "ROUTEKIT_TEST_"
 SECRETS = (
     "ROUTEKIT_SECRET_KEY",
     "ROUTEKIT_ENCRYPTION_KEYS",
@@ -27,6 +33,52 @@ SECRETS = (
     "DATABASE_URL",
     "REDIS_URL",
 )
+_KEY_BYTES = 32
+_HIGHEST_PORT = 65_535
+_DATABASES = {"postgres", "postgresql", "sqlite"}
+_BROKERS = {"redis", "rediss", "unix"}
+
+
+class Address(NamedTuple):
+    """Where the embedded server listens."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it. Names other than `localhost` are not trusted to say so."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_address(text: str) -> Address:
+    """`HOST:PORT`, with an IPv6 host in brackets.
+
+    Raises:
+        ValueError: it is something else; the message says what is expected.
+    """
+    host, colon, port = text.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _HIGHEST_PORT:
+        raise ValueError("must be HOST:PORT with a port from 1 to 65535, such as 127.0.0.1:8000")
+    return Address(host, int(port))
+
+
+def checked_address(text: str, *, demo: bool) -> Address:
+    """`parse_address`, and in demo mode a loopback address only: its accounts and passwords are known to everybody.
+
+    Raises:
+        ValueError: no address, or demo mode and an address that other machines can reach.
+    """
+    address = parse_address(text)
+    if demo and not address.is_loopback:
+        raise ValueError("demo mode serves only this machine (its passwords are public): use 127.0.0.1 or leave it out")
+    return address
 
 
 def _split(value: object) -> object:
@@ -35,10 +87,19 @@ def _split(value: object) -> object:
     return value
 
 
+def _check_raw_key(value: str) -> None:
+    try:
+        size = len(b64decode(value, validate=True))
+    except ValueError:
+        size = 0
+    if size != _KEY_BYTES:
+        raise ValueError("must be 32 base64-encoded bytes (python -m routekit_site.make_keys makes one)")
+
+
 class Environment(BaseSettings):
     """The site's settings that differ from one installation to another. `docs/reference/settings.md` explains each."""
 
-    model_config = SettingsConfigDict(extra="ignore", env_prefix="ROUTEKIT_", case_sensitive=False)
+    model_config = SettingsConfigDict(extra="ignore", env_prefix=PREFIX, case_sensitive=False)
 
     demo: bool = False
     data_dir: Path = PROJECT / "var"
@@ -51,25 +112,29 @@ class Environment(BaseSettings):
     trusted_origins: Annotated[tuple[str, ...], NoDecode] = ()
     https: bool = True
     tool_filter: ToolFilter | None = None
+    approval_callbacks: Annotated[tuple[str, ...], NoDecode] = ()
     egress_socket: Path | None = None
-    sandbox_require: str = Field(default="kernel", pattern="^(kernel|best_effort)$")
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    sandbox_require: Literal["kernel", "best_effort"] = "kernel"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     lease_seconds: float = Field(default=30.0, ge=1, le=3600)
+    database_pool: int = Field(default=0, ge=0, le=200)
     database_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
     redis_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("REDIS_URL"))
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENAI_API_KEY"))
     openai_base_url: str | None = Field(default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"))
 
     @field_validator(
-        "encryption_keys",
-        "verify_keys",
-        "allowed_hosts",
-        "trusted_origins",
-        mode="before",
+        "encryption_keys", "verify_keys", "allowed_hosts", "trusted_origins", "approval_callbacks", mode="before"
     )
     @classmethod
     def _comma_separated(cls, value: object) -> object:
         return _split(value)
+
+    @field_validator("bind")
+    @classmethod
+    def _reachable_as_intended(cls, value: str, info: ValidationInfo) -> str:
+        checked_address(value, demo=bool(info.data.get("demo")))
+        return value
 
     @field_validator("encryption_keys")
     @classmethod
@@ -78,43 +143,130 @@ class Environment(BaseSettings):
             try:
                 Fernet(key.get_secret_value())
             except ValueError as error:
-                message = "each key must be 32 url-safe base64-encoded bytes (make one with: manage.py make_keys)"
+                message = "each key must be 32 url-safe base64-encoded bytes (python -m routekit_site.make_keys makes one)"
                 raise ValueError(message) from error
         return value
 
+    @field_validator("signing_key")
+    @classmethod
+    def _usable_signing_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _check_raw_key(value.get_secret_value())
+        return value
 
-def _from_files() -> dict[str, str]:
-    """The secrets that are given as `NAME_FILE`, under the name of their variable."""
+    @field_validator("verify_keys")
+    @classmethod
+    def _usable_verify_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for key in value:
+            _check_raw_key(key)
+        return value
+
+    @field_validator("trusted_origins")
+    @classmethod
+    def _origins_with_scheme(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(urlsplit(origin).scheme not in {"http", "https"} for origin in value):
+            raise ValueError("each origin must begin with https:// (or http://), such as https://routekit.example.com")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(value, _DATABASES, "postgresql://user:password@host:5432/name")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_broker(cls, value: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(value, _BROKERS, "redis://host:6379/0")
+
+
+def _with_scheme(value: SecretStr | None, schemes: set[str], example: str) -> SecretStr | None:
+    if value is None or not value.get_secret_value().strip():
+        return None
+    if urlsplit(value.get_secret_value()).scheme not in schemes:
+        message = f"must be an address such as {example}"
+        raise ValueError(message)
+    return value
+
+
+def _from_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """The secrets that are given as `NAME_FILE`, by the name under which `Environment` takes them."""
     found: dict[str, str] = {}
     for name in SECRETS:
-        path = os.environ.get(f"{name}_FILE")
+        path = environ.get(f"{name}_FILE")
+        if path and name in environ:
+            message = f"{name}_FILE: {name} is set too; keep one of them"
+            raise ValueError(message)
         if path:
-            found[name] = Path(path).read_text(encoding="utf-8").strip()
+            try:
+                found[_argument(name)] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                message = f"{name}_FILE: the file can't be read ({type(error).__name__})"
+                raise ValueError(message) from error
     return found
+
+
+def _argument(name: str) -> str:
+    return name.removeprefix(PREFIX).lower() if name.startswith(PREFIX) else name
+
+
+def _unknown(environ: Mapping[str, str]) -> list[str]:
+    """Variables with our prefix that nothing reads: a misspelt one would silently leave its default in force."""
+    known = {f"{PREFIX}{name}".upper() for name in Environment.model_fields} | {f"{name}_FILE" for name in SECRETS}
+    return [
+        f"{name}: is not a setting of the site (docs/reference/settings.md lists them)"
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known
+    ]
+
+
+def _demo_values(environ: Mapping[str, str]) -> dict[str, str]:
+    """The demo's own keys, where demo mode is on and the environment gives none."""
+    if environ.get("ROUTEKIT_DEMO", "").strip().lower() not in {"1", "true", "yes", "on", "t", "y"}:
+        return {}
+    keys = demo_keys(Path(environ.get("ROUTEKIT_DATA_DIR") or PROJECT / "var"))
+    return {_argument(name): value for name, value in keys.items() if name not in environ}
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
     name = str(location[0]) if location else ""
-    return name if name.isupper() else f"ROUTEKIT_{name.upper()}"
+    return name if name.isupper() else f"{PREFIX}{name.upper()}"
+
+
+def _problems(error: ValidationError) -> list[str]:
+    lines: dict[str, str] = {}
+    for problem in error.errors(include_input=False, include_url=False):
+        name = _variable(problem["loc"])
+        what = "is missing" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
+        lines.setdefault(name, f"{name}: {what}")
+    return list(lines.values())
+
+
+def read(environ: Mapping[str, str]) -> Environment:
+    """The settings in the process's environment, whose secrets may stand in files.
+
+    Raises:
+        ValueError: something is wrong; one line for each variable, naming it and never its value.
+    """
+    unknown = _unknown(environ)
+    if unknown:
+        raise ValueError("\n".join(unknown))
+    values: dict[str, Any] = {**_demo_values(environ), **_from_files(environ)}
+    try:
+        return Environment(**values)
+    except ValidationError as error:
+        raise ValueError("\n".join(_problems(error))) from None
+    except SettingsError as error:
+        # pydantic-settings names the field; the variable holds JSON that can't be parsed.
+        field = str(error).split('"')[1] if '"' in str(error) else ""
+        message = f"{_variable((field,))}: must be JSON"
+        raise ValueError(message) from None
 
 
 def load() -> Environment:
     """Read and validate the environment; a bad value stops the process with one line that names the variable."""
     try:
-        values: dict[str, Any] = _from_files()
-    except (OSError, UnicodeDecodeError) as error:
-        sys.exit(f"routekit: a secret's file can't be read: {error}")
-    os.environ.update(values)
-    if os.environ.get("ROUTEKIT_DEMO", "").strip().lower() in {
-        "1",
-        "true",
-        "yes",
-        "on",
-    }:
-        for name, value in demo_keys(Path(os.environ.get("ROUTEKIT_DATA_DIR") or PROJECT / "var")).items():
-            os.environ.setdefault(name, value)
-    try:
-        return Environment()
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        sys.exit(f"routekit: {_variable(first['loc'])}: {first['msg']}")
+        return read(os.environ)
+    except ValueError as error:
+        sys.exit("\n".join(f"routekit: {line}" for line in str(error).splitlines()))
+    except OSError as error:
+        sys.exit(f"routekit: ROUTEKIT_DATA_DIR: the directory can't be used ({type(error).__name__})")

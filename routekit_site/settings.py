@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -23,6 +24,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
     "daphne",
+    "routekit_site.apps.SiteConfig",
     "routekit_site.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -85,16 +87,15 @@ def _database() -> dict[str, Any]:
             "NAME": name,
             "OPTIONS": _SQLITE_OPTIONS,
         }
-    parsed: dict[str, Any] = dict(
-        dj_database_url.parse(
-            ENVIRONMENT.database_url.get_secret_value(),
-            conn_max_age=600,
-            conn_health_checks=True,
-        )
-    )
+    parsed: dict[str, Any] = dict(dj_database_url.parse(ENVIRONMENT.database_url.get_secret_value()))
     if "sqlite" in parsed["ENGINE"]:
-        parsed["OPTIONS"] = _SQLITE_OPTIONS
-    return parsed
+        return parsed | {"OPTIONS": _SQLITE_OPTIONS}
+    # Daphne runs each request in a thread of its own, whose connection would be lost with it: the web tier shares a
+    # pool. A worker's threads or processes live long and keep one connection each.
+    if ENVIRONMENT.database_pool:
+        pool = {"min_size": 1, "max_size": ENVIRONMENT.database_pool, "timeout": 5}
+        return parsed | {"OPTIONS": {**parsed.get("OPTIONS", {}), "pool": pool}}
+    return parsed | {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
 
 
 DATABASES = {"default": _database()}
@@ -109,13 +110,14 @@ if REDIS_URL:
     CHANNEL_LAYERS: dict[str, Any] = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [_LAYER_HOST]},
+            # Redis has one publish-subscribe space for all its database numbers: the prefix keeps two sites apart.
+            "CONFIG": {"hosts": [_LAYER_HOST], "prefix": f"routekit{urlsplit(REDIS_URL).path.replace('/', '-')}"},
         }
     }
 else:
     CHANNEL_LAYERS = {"default": {"BACKEND": "traces.channel_layer.ThreadSafeInMemoryChannelLayer"}}
 
-CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"visibility_timeout": 6 * 3600, "socket_timeout": 5} if REDIS_URL else {"polling_interval": 0.005}
 )
@@ -125,6 +127,7 @@ CELERY_RESULT_BACKEND = None
 CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_DB_REUSE_MAX = 1000
 CELERY_TASK_SERIALIZER = "json"
@@ -138,10 +141,12 @@ ROUTEKIT_ENCRYPTION_KEYS = tuple(key.get_secret_value() for key in ENVIRONMENT.e
 ROUTEKIT_SIGNING_KEY = ENVIRONMENT.signing_key.get_secret_value() if ENVIRONMENT.signing_key else None
 ROUTEKIT_VERIFY_KEYS = ENVIRONMENT.verify_keys
 ROUTEKIT_TOOL_FILTER = ENVIRONMENT.tool_filter
+ROUTEKIT_APPROVAL_CALLBACKS = ENVIRONMENT.approval_callbacks
 ROUTEKIT_EGRESS_SOCKET = ENVIRONMENT.egress_socket
 ROUTEKIT_SANDBOX_REQUIRE = ENVIRONMENT.sandbox_require
 ROUTEKIT_LEASE_SECONDS = ENVIRONMENT.lease_seconds
 ROUTEKIT_DATA_DIR = ENVIRONMENT.data_dir
+ROUTEKIT_BIND = ENVIRONMENT.bind
 ROUTEKIT_OPENAI_API_KEY = ENVIRONMENT.openai_api_key
 ROUTEKIT_OPENAI_BASE_URL = ENVIRONMENT.openai_base_url
 
@@ -149,7 +154,6 @@ ROUTEKIT_OPENAI_BASE_URL = ENVIRONMENT.openai_base_url
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [env.PROJECT / "static"]
-STATIC_ROOT = ENVIRONMENT.data_dir / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -203,10 +207,34 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+_OURS = {"level": ENVIRONMENT.log_level}
+# At DEBUG, libraries log requests, queries and messages whole; that level is for our own code, which logs ids only.
+_THEIRS = "INFO" if ENVIRONMENT.log_level == "DEBUG" else ENVIRONMENT.log_level
+
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": ENVIRONMENT.log_level},
+    "filters": {"redact": {"()": "routekit_site.logs.RedactingFilter"}},
+    "formatters": {
+        "line": {
+            "()": "routekit_site.logs.PlainFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "root": {"handlers": ["console"], "level": _THEIRS},
+    "loggers": {
+        "agents": _OURS,
+        "approvals": _OURS,
+        "routekit_site": _OURS,
+        "traces": _OURS,
+        # Django's own handler writes to the console too, unredacted.
+        "django": {"handlers": [], "level": _THEIRS, "propagate": True},
+        "django.server": {"handlers": [], "level": _THEIRS, "propagate": True},
+        # One line a request or message: their addresses may hold what a tool was given.
+        "httpx": {"level": "WARNING"},
+        "openai": {"level": "WARNING"},
+        "celery": {"level": "WARNING"},
+        "daphne": {"level": "WARNING"},
+    },
 }

@@ -59,3 +59,14 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} is {self.role} in {self.tenant}"
+
+
+class Heartbeat(models.Model):
+    """When a part of the site that has no page of its own was last seen at work, and what it said of itself."""
+
+    name = models.CharField(primary_key=True, max_length=60)
+    at = models.DateTimeField()
+    facts = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.at:%H:%M:%S}"

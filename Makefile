@@ -1,0 +1,64 @@
+# RouteKit Site. Two commands matter: `make run` and `make test`. `make help` lists the rest.
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+MANAGE := $(BIN)/python manage.py
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+# Commands that look at the code alone need settings, but no installation's: the tests' make their own.
+CHECKED := DJANGO_SETTINGS_MODULE=tests.settings
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format migrations constraints clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "RouteKit Site needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the site needs"
+	@$(PIP) install -e . -c constraints.txt
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.run
+	@echo "Installing what the tests need"
+	@$(PIP) install -e '.[dev]' -c constraints.txt
+	@touch $@
+
+run: export ROUTEKIT_DEMO := 1
+run: $(VENV)/.run ## Install, load the demo and serve everything in one process on 127.0.0.1:8000
+	@$(MANAGE) migrate --verbosity 0
+	@$(MANAGE) load_demo
+	@exec $(MANAGE) serve
+
+test: $(VENV)/.development ## Run every test, on real services and in a real browser too
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not slow"
+
+check: $(VENV)/.development ## Format, lint, types, layers, diagrams, migrations and the fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/djade --check --target-version 5.2 $$(git ls-files '*.html')
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --config importlinter.ini
+	$(CHECKED) $(MANAGE) state_diagrams --check
+	$(CHECKED) $(MANAGE) makemigrations --check --dry-run
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup -q -m "not slow and not services and not browser and not processes"
+
+format: $(VENV)/.development ## Format Python and templates, and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/djade --target-version 5.2 $$(git ls-files '*.html')
+
+migrations: $(VENV)/.development ## Make migrations for changed models
+	$(CHECKED) $(MANAGE) makemigrations
+
+constraints: $(VENV)/.development ## Pin the versions that are installed now
+	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools > constraints.txt
+
+clean: ## Remove what the tools made; the demo's data in var/ stays
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artifacts *.egg-info
