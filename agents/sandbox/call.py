@@ -1,0 +1,92 @@
+"""What is asked of the sandbox, and the permit without which it does nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import rfc8785
+
+from agents.sandbox.errors import PermitError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+
+class PermitLike(Protocol):
+    """The part of `approvals.types.Permit` that the sandbox checks."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def tenant_id(self) -> int: ...
+    @property
+    def run_id(self) -> UUID: ...
+    @property
+    def call_id(self) -> str: ...
+    @property
+    def tool(self) -> str: ...
+    @property
+    def arguments_digest(self) -> str: ...
+    @property
+    def nonce(self) -> str: ...
+    @property
+    def expires_at(self) -> datetime: ...
+
+
+@dataclass(frozen=True)
+class SandboxCall:
+    """One call of one tool.
+
+    `entrypoint` is "package.module:ClassName" of a `Tool` subclass. `permissions` are those of the trusted manifest.
+    `result_schema` is the JSON Schema that the worker checks the result against. `trusted_in_process` runs a
+    first-party tool in the worker itself, unconfined.
+    """
+
+    call_id: str
+    tool: str
+    entrypoint: str
+    arguments: Mapping[str, Any]
+    permissions: frozenset[str]
+    trusted_in_process: bool
+    result_schema: Mapping[str, Any]
+
+
+def arguments_digest(arguments: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of the canonical JSON (RFC 8785) of a call's arguments."""
+    return hashlib.sha256(rfc8785.dumps(dict(arguments))).hexdigest()
+
+
+class SpentPermits:
+    """The permits used in this process; a permit is good for one call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spent: dict[tuple[str, str], datetime] = {}
+
+    def spend(self, permit: PermitLike, call: SandboxCall, now: datetime) -> None:
+        """Check that `permit` is for exactly `call`, and use it up.
+
+        Raises:
+            PermitError: another call, tool or other arguments; expired; or used before.
+        """
+        if permit.call_id != call.call_id or permit.tool != call.tool:
+            raise PermitError("The permit is for another call; nothing was run.")
+        try:
+            digest = arguments_digest(call.arguments)
+        except (rfc8785.CanonicalizationError, ValueError, TypeError, RecursionError):
+            raise PermitError("The arguments are not canonical JSON; nothing was run.") from None
+        if permit.arguments_digest != digest:
+            raise PermitError("The arguments are not those that were approved; nothing was run.")
+        if permit.expires_at <= now:
+            raise PermitError("The permit has expired; nothing was run. Ask for approval again.")
+        with self._lock:
+            self._spent = {key: until for key, until in self._spent.items() if until > now}
+            key = (str(permit.id), permit.nonce)
+            if key in self._spent:
+                raise PermitError("The permit was used before; nothing was run.")
+            self._spent[key] = permit.expires_at

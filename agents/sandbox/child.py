@@ -1,0 +1,248 @@
+"""The inside: one process, one call. Locks itself, imports the tool if it must, runs it, answers once, waits to be killed.
+
+Whatever this process says is checked by the worker: its memory belongs to the tool's code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import importlib
+import io
+import os
+import resource
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+
+from agents.sandbox import framing, lockdown, namespaces, seccomp, syscalls, witness
+from agents.sandbox.egress.transport import BrokerTransport, EgressError
+from agents.sandbox.outcome import AttackClass, FailureKind
+from agents.tools.base import Deadline, InvalidArgumentsError, InvalidResultError, Tool, ToolContext, ToolError
+from agents.tools.files import FileAccess, FileRefusedError, Grant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CHANNEL, EGRESS = 3, 4
+MAX_REQUEST = 4 << 20
+READY = b"\x01"
+_MAX_MESSAGE = 2000
+_FULL = frozenset({errno.EFBIG, errno.ENOSPC, errno.EMFILE, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN})
+_FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.EROFS, errno.EXDEV, errno.ELOOP, errno.ENOSYS})
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the worker asks for, as it stands in the message."""
+
+    tool: str
+    entrypoint: str
+    arguments: dict[str, Any]
+    root: str
+    grants: tuple[Grant, ...]
+    code: tuple[str, ...]
+    files: bool
+    scratch: str
+    timeout: float
+    max_disk_mb: int
+    max_files: int
+    max_output: int
+
+    @classmethod
+    def read(cls, fd: int) -> Request:
+        """Say that this process is ready, and wait for its one request."""
+        framing.write_fd(fd, READY)
+        message = framing.read_message(fd, MAX_REQUEST)
+        grants = tuple(Grant(path, writable) for path, writable in message.pop("grants"))
+        return cls(grants=grants, code=tuple(message.pop("code")), **message)
+
+
+def serve_sealed(runtime: lockdown.Runtime, parent: int) -> None:
+    """A standby for calls that touch no file: every lock is on before the call is known."""
+    lockdown.isolate(runtime, (), None)
+    lockdown.lock(runtime, lockdown.path_rules(runtime, (), ""), seccomp.assemble(), parent)
+    answer(Request.read(CHANNEL), AVAILABLE_ALREADY)
+
+
+def serve_open(runtime: lockdown.Runtime, parent: int) -> None:
+    """A standby for calls with folders: the locks are completed when the call's folders are known."""
+    program = seccomp.assemble()
+    request = Request.read(CHANNEL)
+    found = loaded(request.entrypoint)
+    grants = () if found is not None and found.scratch_only else request.grants
+    code = tuple(Grant(path, writable=False) for path in request.code)
+    scratch = namespaces.SCRATCH if runtime.namespaces and request.files else request.scratch
+    quota = (request.max_disk_mb, request.max_files) if request.files else None
+    lockdown.isolate(runtime, (*grants, *code), quota)
+    lockdown.lock(runtime, lockdown.path_rules(runtime, (*grants, *code), scratch), program, parent)
+    answer(request, Access(grants, scratch, code=request.code))
+
+
+def serve_unlocked(ceilings: Sequence[tuple[int, int]]) -> None:
+    """Tier T0: rlimits only. The helpers still refuse paths outside the folders; nothing else does."""
+    for which, ceiling in ceilings:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(which, (ceiling, ceiling))
+    request = Request.read(CHANNEL)
+    sys.path.extend(p for p in request.code if p not in sys.path)
+    found = loaded_or_imported(request.entrypoint)
+    if found is not None and found.scratch_only:
+        decline("This tool runs code that nobody reviewed, so it needs a machine that can confine it (tier T1 or T2).")
+        return
+    answer(request, Access(request.grants, request.scratch, code=request.code))
+
+
+@dataclass(frozen=True)
+class Access:
+    """The folders that this call ended up with."""
+
+    grants: tuple[Grant, ...] = ()
+    scratch: str = ""
+    code: tuple[str, ...] = ()
+
+
+AVAILABLE_ALREADY = Access()
+
+
+def loaded(entrypoint: str) -> type[Tool[Any, Any]] | None:
+    """The tool's class if its module was imported already, in the zygote."""
+    module, _, name = entrypoint.partition(":")
+    return getattr(sys.modules.get(module), name, None)
+
+
+def loaded_or_imported(entrypoint: str) -> type[Tool[Any, Any]] | None:
+    """The tool's class, imported if need be; None when it can't be, which `answer` then tells."""
+    with contextlib.suppress(ToolError):
+        return resolve(entrypoint)
+    return None
+
+
+def decline(message: str) -> None:
+    """Answer that nothing was run."""
+    head = {"ok": False, "kind": str(FailureKind.UNENFORCEABLE), "message": message}
+    framing.write_fd(CHANNEL, framing.encode(head) + framing.pack(b""))
+
+
+def resolve(entrypoint: str) -> type[Tool[Any, Any]]:
+    """The tool's class.
+
+    Raises:
+        ToolError: there is no such module or class, or it is not a tool.
+    """
+    module, _, name = entrypoint.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, OSError) as error:
+        raise ToolError(f"The tool's code {entrypoint} can't be loaded: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, Tool)):
+        raise ToolError(f"{entrypoint} is not a tool.")
+    return found
+
+
+def answer(request: Request, access: Access) -> None:
+    """Run the tool and send the one answer: a head, and for a success the value."""
+    files = FileAccess(request.root, access.grants)
+    output = Output(request.max_output)
+    sys.stdout = sys.stderr = output
+    report = witness.watch((*(g.path for g in access.grants), *access.code, access.scratch))
+    head: dict[str, Any] = {}
+    value = b""
+    try:
+        tool = resolve(request.entrypoint)()
+        context = ToolContext(files, Deadline.after(request.timeout), access.scratch, open_http=_opener())
+        value = orjson.dumps(tool.execute(request.arguments, context))
+        head["ok"] = True
+    except BaseException as error:  # noqa: BLE001 -- whatever the tool raises is its answer
+        head = _failure(error)
+    gc.disable()
+    seen = [*report.seen, *([(AttackClass.FILESYSTEM, head["message"])] if head.get("outside") else [])]
+    head |= {
+        "output": output.getvalue(),
+        "violations": [[str(kind), detail] for kind, detail in seen],
+        "read": files.counters.read,
+        "written": files.counters.written,
+    }
+    framing.write_fd(CHANNEL, framing.encode(head) + framing.pack(value))
+
+
+def _opener() -> Any:
+    client: list[httpx.Client] = []
+
+    def open_http() -> httpx.Client:
+        if not client:
+            client.append(httpx.Client(transport=BrokerTransport(EGRESS), trust_env=False, timeout=None))  # noqa: S113
+        return client[0]
+
+    return open_http
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    """How an exception is told to the worker. `outside` marks a path that the file helper refused."""
+    kind, extra = FailureKind.TOOL_ERROR, {}
+    match error:
+        case FileRefusedError():
+            kind, extra = FailureKind.VIOLATION, {"outside": True}
+        case InvalidArgumentsError():
+            kind = FailureKind.INVALID_ARGUMENTS
+        case InvalidResultError():
+            kind = FailureKind.INVALID_RESULT
+        case EgressError():
+            kind, extra = FailureKind(error.kind), {"retry_after": error.retry_after}
+        case MemoryError():
+            return {"ok": False, "kind": str(FailureKind.RESOURCES), "message": "The tool ran out of memory."}
+        case OSError(errno=code) if code in _FULL:
+            kind = FailureKind.RESOURCES
+        case OSError(errno=code) if code in _FORBIDDEN:
+            kind = FailureKind.VIOLATION
+        case TypeError() if isinstance(error, orjson.JSONEncodeError):
+            kind = FailureKind.INVALID_RESULT
+    return {"ok": False, "kind": str(kind), "message": _text(error), **extra}
+
+
+def _text(error: BaseException) -> str:
+    """The exception as one sentence; the class is named unless the tool wrote the message for people."""
+    try:
+        text = str(error)
+    except BaseException:  # noqa: BLE001 -- the exception is the tool's own class
+        text = ""
+    text = text.encode("utf-8", "replace").decode()[:_MAX_MESSAGE]
+    return (
+        text
+        if isinstance(error, ToolError | EgressError) and text
+        else f"{type(error).__name__}: {text}"[:_MAX_MESSAGE]
+    )
+
+
+class Output(io.StringIO):
+    """What the tool prints, up to a number of characters; the rest is counted and dropped."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.room = limit
+        self.dropped = 0
+
+    def write(self, text: str) -> int:
+        kept = text[: max(0, self.room)]
+        self.room -= len(kept)
+        self.dropped += len(text) - len(kept)
+        super().write(kept.encode("utf-8", "replace").decode())
+        return len(text)
+
+    def getvalue(self) -> str:
+        rest = f"\n… {self.dropped} more characters" if self.dropped else ""
+        return super().getvalue() + rest
+
+
+def keep_only(keep: Sequence[int]) -> None:
+    """Put the two sockets on descriptors 3 and 4, the null device on 0 to 2, and close everything else."""
+    null = os.open("/dev/null", os.O_RDWR)
+    spare = [os.dup(fd) for fd in (null, null, null, *keep)]
+    high = [os.dup2(fd, 200 + i) for i, fd in enumerate(spare)]
+    for target, fd in enumerate(high):
+        os.dup2(fd, target, inheritable=False)
+    syscalls.close_from(CHANNEL + len(keep))

@@ -1,0 +1,268 @@
+"""One call in a child process: hand it over, watch the clock, the disk and the wish to cancel, judge what comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import select
+import signal
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from agents.sandbox import framing
+from agents.sandbox.errors import ProtocolError, SandboxUnavailableError
+from agents.sandbox.framing import MessageTooLargeError
+from agents.sandbox.outcome import (
+    RETRYABLE,
+    AttackClass,
+    Failed,
+    FailureKind,
+    Outcome,
+    Succeeded,
+    Usage,
+    Violation,
+)
+from agents.sandbox.pool import cpu_seconds, peak_memory
+from agents.sandbox.quota import DiskWatch
+from agents.sandbox.results import problem_with, safe_text
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from agents.sandbox.plan import Plan
+    from agents.tools.limits import ResourceLimits
+
+HEAD_LIMIT = 2 << 20
+SLICE = 0.02
+KILL_GRACE = 1.0
+READY_TIMEOUT = 20.0
+_HARD_CPU_GRACE = 1
+_MAX_VIOLATIONS = 20
+MB = 1 << 20
+
+
+class _StoppedError(Exception):
+    """The worker ended the call."""
+
+    def __init__(self, kind: FailureKind, message: str, attack: AttackClass | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.attack = attack
+
+
+class ChildProcess(Protocol):
+    """A process that waits for one call: a standby child, or a subprocess at tier T0."""
+
+    channel: socket.socket
+
+    @property
+    def pid(self) -> int: ...
+    def kill(self) -> None: ...
+    def ended(self, timeout: float) -> bool: ...
+
+
+@dataclass
+class Confined:
+    """One call that is running in `child`. `obituary` tells how the child ended, once it has."""
+
+    plan: Plan
+    tenant_id: int
+    child: ChildProcess
+    address_space: int
+    obituary: Callable[[int], Mapping[str, Any]]
+    cancelled: Callable[[], bool] | None
+    started: float = field(default_factory=time.monotonic)
+    limited: bool = False
+    cpu_before: float = 0.0
+    buffer: bytearray = field(default_factory=bytearray)
+
+    def run(self, scratch: str) -> Outcome:
+        """Send the request, wait, and turn whatever happens into an outcome. The child is dead when this returns."""
+        disk = DiskWatch((*self.plan.writable(), *([scratch] if scratch else [])), self.plan.limits)
+        try:
+            self._wait_until_ready()
+            if not self.limited:
+                limit(self.child.pid, self.plan.limits, self.address_space)
+            self.cpu_before = cpu_seconds(self.child.pid)
+            head, value = self._exchange(scratch, disk)
+            if problem := disk.exceeded():
+                raise _StoppedError(FailureKind.RESOURCES, problem, AttackClass.RESOURCES)
+            usage = self._usage_of_living(head)
+        except _StoppedError as stop:
+            self.child.kill()
+            attacks = [(stop.attack, str(stop))] if stop.attack else []
+            disk.clean_up(stop.attack)
+            return self._failed(stop.kind, str(stop), self._usage_of_dead(), attacks)
+        except MessageTooLargeError:
+            message = f"The result is larger than {self.plan.limits.max_result_kb} KB."
+            return self._failed(FailureKind.RESULT_TOO_LARGE, message, self._usage_of_living({}))
+        except ProtocolError:
+            attacks = [(AttackClass.PROTOCOL, "the answer was not a message")]
+            message = "The tool's process answered with something that is not an answer."
+            return self._failed(FailureKind.INVALID_RESULT, message, self._usage_of_living({}), attacks)
+        except (EOFError, OSError):
+            return self._died()
+        return self._judge(head, value, usage)
+
+    def _wait_until_ready(self) -> None:
+        """A standby child that is still putting its locks on must not have its limits yet.
+
+        Raises:
+            SandboxUnavailableError: it ended before it was ready; no tool code has run.
+        """
+        self.child.channel.settimeout(READY_TIMEOUT)
+        try:
+            ready = self.child.channel.recv(1)
+        except OSError:
+            ready = b""
+        if not ready:
+            raise SandboxUnavailableError("The sandbox's process did not come up; nothing was run.")
+
+    def _request(self, scratch: str) -> bytes:
+        plan, limits = self.plan, self.plan.limits
+        return framing.encode(
+            {
+                "tool": plan.call.tool,
+                "entrypoint": plan.call.entrypoint,
+                "arguments": dict(plan.call.arguments),
+                "root": plan.root,
+                "grants": [[g.path, g.writable] for g in plan.grants],
+                "code": plan.code,
+                "files": plan.files,
+                "scratch": scratch,
+                "timeout": limits.timeout,
+                "max_disk_mb": limits.max_disk_mb,
+                "max_files": limits.max_files,
+                "max_output": limits.max_output_kb * 1024,
+            }
+        )
+
+    def _exchange(self, scratch: str, disk: DiskWatch) -> tuple[dict[str, Any], bytes]:
+        deadline = self.started + self.plan.limits.timeout
+        self.child.channel.settimeout(self.plan.limits.timeout)
+        with contextlib.suppress(TimeoutError):
+            self.child.channel.sendall(self._request(scratch))
+        self.child.channel.setblocking(False)  # noqa: FBT003 -- the socket module's own signature
+        head = framing.decode(self._piece(HEAD_LIMIT, deadline, disk))
+        return head, self._piece(self.plan.limits.max_result_kb * 1024, deadline, disk)
+
+    def _piece(self, largest: int, deadline: float, disk: DiskWatch) -> bytes:
+        self._fill(framing.HEADER_SIZE, deadline, disk)
+        length = framing.length_of(bytes(self.buffer[: framing.HEADER_SIZE]), largest)
+        end = framing.HEADER_SIZE + length
+        self._fill(end, deadline, disk)
+        piece = bytes(self.buffer[framing.HEADER_SIZE : end])
+        del self.buffer[:end]
+        return piece
+
+    def _fill(self, count: int, deadline: float, disk: DiskWatch) -> None:
+        poll = select.poll()
+        poll.register(self.child.channel.fileno(), select.POLLIN)
+        watching = self.cancelled is not None or disk.folders
+        while len(self.buffer) < count:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                message = f"The tool did not finish within {self.plan.limits.timeout:g} seconds and was stopped."
+                raise _StoppedError(FailureKind.TIMEOUT, message)
+            if poll.poll(max(1, int(min(left, SLICE if watching else left) * 1000))):
+                chunk = self.child.channel.recv(1 << 18)
+                if not chunk:
+                    raise EOFError
+                self.buffer += chunk
+            elif self.cancelled is not None and self.cancelled():
+                raise _StoppedError(FailureKind.CANCELLED, "The call was cancelled and the tool was stopped.")
+            elif problem := disk.exceeded_now():
+                raise _StoppedError(FailureKind.RESOURCES, problem, AttackClass.RESOURCES)
+
+    def _judge(self, head: Mapping[str, Any], value: bytes, usage: Usage) -> Outcome:
+        output = safe_text(head.get("output", ""), self.plan.limits.max_output_kb * 1024 + 100)
+        attacks = [
+            (AttackClass(kind), safe_text(detail, 300))
+            for kind, detail in head.get("violations", [])[:_MAX_VIOLATIONS]
+            if kind in set(AttackClass)
+        ]
+        if head.get("ok") is not True:
+            kind = FailureKind(head["kind"]) if head.get("kind") in set(FailureKind) else FailureKind.TOOL_ERROR
+            failed = self._failed(kind, safe_text(head.get("message", ""), 2000), usage, attacks)
+            after = head.get("retry_after")
+            return replace(failed, output=output, retry_after=after if isinstance(after, int | float) else None)
+        try:
+            result = orjson.loads(value)
+        except orjson.JSONDecodeError as error:
+            return self._failed(FailureKind.INVALID_RESULT, f"The result is not JSON: {error}", usage, attacks)
+        if problem := problem_with(result, self.plan.call.result_schema):
+            return self._failed(FailureKind.INVALID_RESULT, problem, usage, attacks)
+        violations = self._violations(attacks)
+        return Succeeded(result, self.plan.tier, self.plan.enforced, violations, usage, output)
+
+    def _died(self) -> Failed:
+        """The child ended without an answer: say why, from the kernel's word."""
+        self.child.kill()
+        end = self.obituary(self.child.pid)
+        usage = self._usage_from(end)
+        kind, message = cause_of_death(end.get("code"), usage.cpu_seconds, self.plan.limits.cpu_seconds)
+        attack = {FailureKind.RESOURCES: AttackClass.RESOURCES, FailureKind.VIOLATION: AttackClass.PROCESS}.get(kind)
+        return self._failed(kind, message, usage, [(attack, message)] if attack else [])
+
+    def _failed(
+        self, kind: FailureKind, message: str, usage: Usage, attacks: list[tuple[AttackClass, str]] | None = None
+    ) -> Failed:
+        violations = self._violations(attacks or [])
+        return Failed(kind, message, kind in RETRYABLE, self.plan.tier, self.plan.enforced, violations, usage)
+
+    def _violations(self, attacks: list[tuple[AttackClass, str]]) -> tuple[Violation, ...]:
+        tool, tier = self.plan.call.tool, self.plan.tier
+        return tuple(Violation(attack, detail, self.tenant_id, tool, tier) for attack, detail in attacks)
+
+    def _usage_of_living(self, head: Mapping[str, Any]) -> Usage:
+        cpu = max(0.0, cpu_seconds(self.child.pid) - self.cpu_before)
+        peak = peak_memory(self.child.pid)
+        read, written = (v if isinstance(v := head.get(k), int) and v >= 0 else 0 for k in ("read", "written"))
+        return Usage(cpu, time.monotonic() - self.started, peak, read, written)
+
+    def _usage_of_dead(self) -> Usage:
+        self.child.ended(KILL_GRACE)
+        return self._usage_from(self.obituary(self.child.pid))
+
+    def _usage_from(self, end: Mapping[str, Any]) -> Usage:
+        cpu = max(0.0, float(end.get("cpu", 0.0)) - self.cpu_before)
+        return Usage(cpu, time.monotonic() - self.started, int(end.get("peak", 0)))
+
+
+def limit(pid: int, limits: ResourceLimits, address_space: int) -> None:
+    """Set a child's rlimits from outside, before it is told what to do; it can't change them back.
+
+    `address_space` is what the child has mapped already: the memory limit counts what the tool adds.
+    """
+    ceilings = {
+        resource.RLIMIT_AS: address_space + limits.memory_mb * MB,
+        resource.RLIMIT_FSIZE: limits.max_file_mb * MB,
+        resource.RLIMIT_NOFILE: limits.max_open_files,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    for which, ceiling in ceilings.items():
+        resource.prlimit(pid, which, (ceiling, ceiling))
+    resource.prlimit(pid, resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + _HARD_CPU_GRACE))
+
+
+def cause_of_death(code: int | None, cpu: float, allowed_cpu: int) -> tuple[FailureKind, str]:
+    """Kind and message for a child that ended without an answer; `code` as in `waitstatus_to_exitcode`."""
+    if code == -signal.SIGXCPU or (code == -signal.SIGKILL and cpu >= allowed_cpu):
+        return (
+            FailureKind.RESOURCES,
+            f"The tool used more than {allowed_cpu} seconds of processor time and was stopped.",
+        )
+    if code == -signal.SIGXFSZ:
+        return FailureKind.RESOURCES, "The tool wrote a file larger than allowed and was stopped."
+    if code == -signal.SIGSYS:
+        return FailureKind.VIOLATION, "The tool made a system call of a foreign kind and was stopped."
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        return FailureKind.KILLED, f"The tool's process crashed ({name})."
+    return FailureKind.KILLED, "The tool's process ended without an answer."

@@ -1,0 +1,21 @@
+"""What can go wrong with the sandbox itself; what goes wrong with a call is an outcome, not an exception."""
+
+from __future__ import annotations
+
+from agents.errors import AgentError
+
+
+class SandboxError(AgentError):
+    """The sandbox could not be used."""
+
+
+class PermitError(SandboxError):
+    """The permit does not allow this call; nothing was run."""
+
+
+class SandboxUnavailableError(SandboxError):
+    """The sandbox's processes could not be started."""
+
+
+class ProtocolError(SandboxError):
+    """A process of the sandbox sent something that is not a message."""

@@ -1,0 +1,25 @@
+"""How the sandbox's processes are started: our interpreter, isolated, with an environment that holds nothing of ours."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ENVIRONMENT = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "TZ": "UTC", "HOME": "/"}
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The whole environment of a sandbox process. Nothing is taken over from ours."""
+    return {**ENVIRONMENT, **more}
+
+
+def python() -> str:
+    """This interpreter."""
+    return sys.executable
+
+
+def code_path() -> list[str]:
+    """Where a sandbox process may import from: this process's path, folders only, with the project first."""
+    project = str(Path(__file__).resolve().parents[2])
+    found = [project, *(str(Path(p).resolve()) for p in sys.path if p and Path(p).is_dir())]
+    return list(dict.fromkeys(found))

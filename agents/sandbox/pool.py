@@ -1,0 +1,200 @@
+"""The worker's side of the zygote: starting it, taking standby children from it, and learning how they ended.
+
+One zygote a worker process. A process forked from the worker (Celery prefork) drops what it inherited and starts its
+own on first use. Threads share it: each takes a whole message, with its descriptors, from a SOCK_SEQPACKET socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from agents.sandbox import framing, launch, syscalls
+from agents.sandbox.errors import SandboxUnavailableError
+from agents.sandbox.zygote import OPEN, SEALED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+STANDBYS = {OPEN: 2, SEALED: 2}
+START_TIMEOUT = 30.0
+TAKE_TIMEOUT = 10.0
+_BOOT = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from agents.sandbox.zygote import main; "
+    "main(*map(int, sys.argv[2:]))"
+)
+
+
+@dataclass
+class Standby:
+    """A child that waits for its one call: its channel, its end towards the egress broker, and a handle to kill it."""
+
+    pid: int
+    channel: socket.socket
+    egress: socket.socket
+    pidfd: int
+    pool: Pool | None = None
+    closed: bool = False
+
+    def kill(self) -> None:
+        """SIGKILL; the handle can't hit another process even when the id is used again."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def ended(self, timeout: float) -> bool:
+        """Whether the child is gone, waiting at most `timeout` seconds."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(int(timeout * 1000)))
+
+    def close(self) -> None:
+        """Kill it and let go of it."""
+        if self.closed:
+            return
+        self.closed = True
+        self.kill()
+        self.channel.close()
+        self.egress.close()
+        os.close(self.pidfd)
+
+
+@dataclass
+class Pool:
+    """One running zygote."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    pools: dict[str, socket.socket]
+    address_space: int
+    failed: dict[str, str]
+    preloaded: frozenset[str]
+    namespaces: bool
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def start(cls, *, namespaces: bool, preload: Sequence[str]) -> Pool:
+        """Start a zygote and wait until it is ready.
+
+        Raises:
+            SandboxUnavailableError: it did not come up; its own error is on stderr.
+        """
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
+        theirs = [pair[1].fileno() for pair in pairs]
+        argv = [launch.python(), "-I", "-S", "-c", _BOOT, json.dumps(launch.code_path()), *map(str, theirs)]
+        process = subprocess.Popen(  # noqa: S603 -- our own interpreter and code
+            argv,
+            env=launch.clean_environment(),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=theirs,
+            start_new_session=True,
+        )
+        for _, end in pairs:
+            end.close()
+        control, opened, sealed = (pair[0] for pair in pairs)
+        config = {"namespaces": namespaces, "preload": list(preload), "worker": os.getpid()}
+        try:
+            control.settimeout(START_TIMEOUT)
+            control.send(orjson.dumps(config))
+            hello = framing.decode(control.recv(framing.CONTROL_LIMIT))
+        except (OSError, framing.ProtocolError) as error:
+            process.kill()
+            process.wait()
+            raise SandboxUnavailableError(f"The sandbox did not start: {error}") from None
+        for module, problem in hello["failed"].items():
+            logger.warning("sandbox: %s could not be imported ahead of time: %s", module, problem)
+        ready = frozenset(preload) - hello["failed"].keys()
+        pools = {OPEN: opened, SEALED: sealed}
+        pool = cls(process, control, pools, hello["address_space"], hello["failed"], ready, namespaces)
+        for kind, count in STANDBYS.items():
+            pool.order(kind, count)
+        return pool
+
+    def order(self, kind: str, count: int = 1) -> None:
+        """Ask for further standby children."""
+        self.control.send(orjson.dumps({"more": kind, "count": count}))
+
+    def take(self, kind: str) -> Standby:
+        """A standby child, and one more ordered in its place.
+
+        Raises:
+            SandboxUnavailableError: the zygote is gone or does not answer.
+        """
+        source = self.pools[kind]
+        source.settimeout(TAKE_TIMEOUT)
+        try:
+            self.order(kind)
+            message, fds, _, _ = socket.recv_fds(source, framing.CONTROL_LIMIT, 3)
+        except OSError as error:
+            raise SandboxUnavailableError(f"The sandbox did not answer: {error}") from None
+        if not message:
+            raise SandboxUnavailableError("The sandbox's zygote is gone.")
+        channel, egress, pidfd = fds
+        pid = framing.decode(message)["pid"]
+        return Standby(pid, socket.socket(fileno=channel), socket.socket(fileno=egress), pidfd, self)
+
+    def obituary(self, pid: int) -> dict[str, Any]:
+        """How a child ended: `code` as in `waitstatus_to_exitcode`, `cpu` seconds, `peak` bytes; empty if unknown."""
+        with self.lock:
+            try:
+                self.control.send(orjson.dumps({"status": pid}))
+                return framing.decode(self.control.recv(framing.CONTROL_LIMIT))
+            except (OSError, framing.ProtocolError):
+                return {}
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def stop(self) -> None:
+        """End the zygote and with it every child."""
+        self.control.close()
+        for source in self.pools.values():
+            source.close()
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def disown(self) -> None:
+        """In a forked process: close the inherited ends, leave the zygote to the process that started it."""
+        self.control.close()
+        for source in self.pools.values():
+            source.close()
+        self.process.returncode = 0
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor seconds that a living process has used, from the kernel's own clock of it; 0 if it is gone."""
+    if not syscalls.LINUX:
+        return 0.0
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return 0.0
+
+
+def peak_memory(pid: int) -> int:
+    """The largest resident size so far, in bytes, of a living process; 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as status:  # noqa: PTH123 -- on the hot path of every call
+            for line in status:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0

@@ -1,0 +1,71 @@
+"""Disk quota where the file system has none: the writable folders are counted while a call runs, and after it.
+
+rlimits bound one file, not their number. Scratch folders at tier T2 are a tmpfs with a quota and need no watching.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from agents.sandbox.outcome import AttackClass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agents.tools.limits import ResourceLimits
+
+INTERVAL = 0.1
+_BLOCK = 512
+
+
+class DiskWatch:
+    """The writable folders of one call, and how much they may hold in all."""
+
+    def __init__(self, folders: tuple[str, ...], limits: ResourceLimits) -> None:
+        self.folders = folders
+        self.limits = limits
+        self.started = time.time()
+        self._next = time.monotonic() + INTERVAL
+
+    def exceeded_now(self) -> str | None:
+        """As `exceeded`, at most every `INTERVAL` seconds."""
+        if time.monotonic() < self._next:
+            return None
+        problem = self.exceeded()
+        self._next = time.monotonic() + INTERVAL
+        return problem
+
+    def exceeded(self) -> str | None:
+        """Which quota the folders are over, as a sentence, or None."""
+        used = count = 0
+        for _, info in self._files():
+            used += info.st_blocks * _BLOCK
+            count += 1
+            if count > self.limits.max_files:
+                return f"The agent's folders hold more than {self.limits.max_files} files."
+            if used > self.limits.max_disk_mb << 20:
+                return f"The agent's folders hold more than {self.limits.max_disk_mb} MB."
+        return None
+
+    def clean_up(self, attack: AttackClass | None) -> None:
+        """After a quota was broken: remove the files that came into being during the call."""
+        if attack is not AttackClass.RESOURCES:
+            return
+        for path, info in self._files():
+            if stat.S_ISREG(info.st_mode) and info.st_ctime >= self.started:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)  # noqa: PTH108 -- the path is one that scandir gave
+
+    def _files(self) -> Iterator[tuple[str, os.stat_result]]:
+        pending = list(self.folders)
+        while pending:
+            with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    info = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(info.st_mode):
+                        pending.append(entry.path)
+                    yield entry.path, info

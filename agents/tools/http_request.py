@@ -1,0 +1,75 @@
+"""One HTTP request, through the egress broker."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import Field
+
+from agents.tools.base import (
+    Reversibility,
+    Tool,
+    ToolArguments,
+    ToolContext,
+    ToolError,
+    ToolPermission,
+    ToolResult,
+    byte_size,
+    quoted,
+)
+
+MAX_TEXT = 200_000
+
+
+class HttpRequestArguments(ToolArguments):
+    url: str = Field(min_length=8, max_length=2000, pattern=r"^https?://", description="An http or https address.")
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    headers: dict[str, str] = Field(default_factory=dict, max_length=30, description="Header fields to send.")
+    body: str = Field(default="", max_length=500_000, description="The request's body.")
+
+
+class HttpRequestResult(ToolResult):
+    status: int
+    url: str = Field(description="The address that answered, after redirects.")
+    content_type: str
+    text: str
+    truncated: bool
+
+
+class HttpRequest(Tool[HttpRequestArguments, HttpRequestResult]):
+    name: ClassVar[str] = "http_request"
+    description: ClassVar[str] = "Send one HTTP request to an allowed host and return the answer's text."
+    permissions: ClassVar[frozenset[ToolPermission]] = frozenset({ToolPermission.NETWORK})
+    reversibility: ClassVar[Reversibility] = Reversibility.IRREVERSIBLE
+    timeout: ClassVar[float | None] = 30.0
+    Arguments = HttpRequestArguments
+    Result = HttpRequestResult
+
+    def run(self, arguments: HttpRequestArguments, context: ToolContext) -> HttpRequestResult:
+        try:
+            answer = context.http.request(
+                arguments.method,
+                arguments.url,
+                headers=arguments.headers,
+                content=arguments.body.encode() if arguments.body else None,
+            )
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise ToolError(f"The request is not valid: {error}") from None
+        text = answer.text
+        return HttpRequestResult(
+            status=answer.status_code,
+            url=str(answer.extensions.get("final_url", answer.url)),
+            content_type=answer.headers.get("content-type", ""),
+            text=text[:MAX_TEXT],
+            truncated=len(text) > MAX_TEXT,
+        )
+
+    def describe(self, arguments: HttpRequestArguments) -> str:
+        body = f" with {byte_size(len(arguments.body.encode('utf-8', 'replace')))} of data" if arguments.body else ""
+        try:
+            host = urlsplit(arguments.url).hostname or "?"
+        except ValueError:
+            host = "?"
+        return f"Send {arguments.method}{body} to {quoted(host)}: {quoted(arguments.url)}"
