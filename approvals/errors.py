@@ -27,7 +27,11 @@ class UnknownTool(ApprovalError):
 
 
 class BadConstraint(ApprovalError):
-    """The constraint can't be used."""
+    """The constraints can't be used. `problems` are sentences, one for each thing that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(" ".join(problems))
 
 
 class NeedsTransaction(ApprovalError):

@@ -35,10 +35,12 @@ TRANSITIONS: dict[tuple[GateState, GateMove], GateState] = {
     (GateState.PENDING, GateMove.EXPIRE): GateState.EXPIRED,
     (GateState.PENDING, GateMove.WITHDRAW): GateState.WITHDRAWN,
     (GateState.APPROVED, GateMove.UNDO): GateState.PENDING,
+    (GateState.REJECTED, GateMove.UNDO): GateState.PENDING,
     (GateState.APPROVED, GateMove.REDEEM): GateState.SPENT,
     (GateState.APPROVED, GateMove.LAPSE): GateState.LAPSED,
 }
 
+# REJECTED is left only inside a rejection hold, which a tenant has to ask for; the agents floor waits the hold out.
 TERMINAL: frozenset[GateState] = frozenset(GateState) - {start for start, _ in TRANSITIONS}
 
 

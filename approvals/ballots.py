@@ -1,0 +1,223 @@
+"""Who may decide a gate, and whether a ballot fits the gate that it is cast on. Moves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import Q
+
+from approvals.canonical import canonical
+from approvals.errors import (
+    AlreadyDecided,
+    AlreadyVoted,
+    BadBallot,
+    Expired,
+    HoldOver,
+    KeyReused,
+    NothingToUndo,
+    OwnRun,
+    ReasonTooLong,
+    StaleView,
+    Tampered,
+)
+from approvals.integrity import gate_faults
+from approvals.models import ApprovalGate, Decision, DecisionKind
+from approvals.states import GateState
+from routekit_site.tenancy.access import check_capability, membership_of
+from routekit_site.tenancy.encryption import fingerprint
+from routekit_site.tenancy.errors import NotAllowed, NotVisible
+from routekit_site.tenancy.models import Membership, User
+from routekit_site.tenancy.roles import Capability, capabilities_of
+
+Check = Callable[[User | AnonymousUser, ApprovalGate], Membership]
+
+MAX_REASON = 4000
+_MAX_KEY = 64
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """What a reviewer sent: what they decided, the digests that their page showed, and the form's own key.
+
+    `idempotency_key` is 1 to 64 characters, made with the form: the same form sent twice is one decision.
+    """
+
+    kind: Literal["approve", "reject"]
+    digest: str
+    view_digest: str
+    idempotency_key: str
+    reason: str = ""
+
+
+def check_decide(user: User | AnonymousUser, gate: ApprovalGate) -> Membership:
+    """The membership under which `user` may decide this gate, read afresh.
+
+    Raises:
+        NotVisible: no member of the gate's tenant.
+        NotAllowed: a member whose role may not decide, or not this gate.
+        OwnRun: the submitter, where four eyes are asked for (a NotAllowed too).
+    """
+    membership = check_capability(user, gate.tenant_id, Capability.DECIDE_GATE)
+    if gate.four_eyes and user.pk == gate.requester_id:
+        raise OwnRun
+    if membership.role not in gate.approver_roles:
+        needed = " or ".join(gate.approver_roles) or "nobody"
+        message = (
+            f"This call has to be decided by: {needed}. Your role in {membership.tenant.name} is {membership.role}."
+        )
+        raise NotAllowed(message)
+    return membership
+
+
+def can_decide(user: User | AnonymousUser, gate: ApprovalGate) -> bool:
+    """Whether `check_decide` would pass."""
+    return _passes(check_decide, user, gate)
+
+
+def check_view_gate(user: User | AnonymousUser, gate: ApprovalGate) -> Membership:
+    """The membership under which `user` may see this gate: whoever sees the queue, and the submitter.
+
+    Raises:
+        NotVisible: no member of the gate's tenant.
+        NotAllowed: a member who neither reviews nor submitted the run.
+    """
+    if user.pk == gate.requester_id:
+        membership = membership_of(user, gate.tenant_id)
+        if membership is None:
+            raise NotVisible
+        return membership
+    return check_capability(user, gate.tenant_id, Capability.VIEW_QUEUE)
+
+
+def can_view_gate(user: User | AnonymousUser, gate: ApprovalGate) -> bool:
+    """Whether `check_view_gate` would pass."""
+    return _passes(check_view_gate, user, gate)
+
+
+def check_undo(user: User | AnonymousUser, gate: ApprovalGate) -> Membership:
+    """The membership under which `user` may undo what was decided: their own decision, or any as an admin.
+
+    Raises:
+        NotVisible: no member of the gate's tenant.
+        NotAllowed: neither a decider of this gate nor an admin.
+        OwnRun: the submitter, where four eyes are asked for.
+    """
+    membership = check_decide(user, gate)
+    is_admin = Capability.MANAGE_POLICY in capabilities_of(membership.role)
+    if not is_admin and not gate.decisions.filter(decided_by_id=user.pk, undone_at=None).exists():
+        raise NotAllowed("Only whoever decided, or an admin, can undo this.")
+    return membership
+
+
+def can_undo(user: User | AnonymousUser, gate: ApprovalGate) -> bool:
+    """Whether `check_undo` would pass. Whether there is still time is for `undo` to say."""
+    return _passes(check_undo, user, gate)
+
+
+def _passes(check: Check, user: User | AnonymousUser, gate: ApprovalGate) -> bool:
+    try:
+        check(user, gate)
+    except (NotVisible, NotAllowed):
+        return False
+    return True
+
+
+def decisions_around(gate: ApprovalGate, user: User, key: str) -> list[Decision]:
+    """All decisions of the gate, and the one of `user` under this key wherever it was made; oldest first."""
+    found = Decision.objects.filter(Q(gate_id=gate.id) | Q(decided_by_id=user.pk, idempotency_key=key))
+    return list(found.select_related("decided_by").order_by("decided_at", "id"))
+
+
+def ballot_fingerprint(gate: ApprovalGate, ballot: Ballot) -> str:
+    """Tells two ballots apart without keeping the raw reason: a keyed fingerprint of all that was sent."""
+    sent = [str(gate.id), ballot.kind, ballot.digest, ballot.view_digest, ballot.reason]
+    return fingerprint(gate.tenant_id, canonical(sent))
+
+
+def earlier_answer(gate: ApprovalGate, user: User, ballot: Ballot, decisions: Sequence[Decision]) -> Decision | None:
+    """The decision that this very ballot led to before, whatever has become of the gate since.
+
+    Raises:
+        KeyReused: the key came with another ballot.
+    """
+    for decision in decisions:
+        if decision.decided_by_id == user.pk and decision.idempotency_key == ballot.idempotency_key:
+            if decision.ballot_fingerprint != ballot_fingerprint(gate, ballot):
+                raise KeyReused
+            return decision
+    return None
+
+
+def check_form(ballot: Ballot) -> None:
+    """Refuse a ballot that no page of ours sends.
+
+    Raises:
+        BadBallot: an unknown kind, or a missing or over-long key.
+        ReasonTooLong: a reason of more than 4,000 characters.
+    """
+    if ballot.kind not in DecisionKind.values or not 1 <= len(ballot.idempotency_key) <= _MAX_KEY:
+        raise BadBallot
+    if len(ballot.reason) > MAX_REASON:
+        raise ReasonTooLong
+    try:
+        f"{ballot.digest}{ballot.view_digest}{ballot.idempotency_key}{ballot.reason}".encode()
+    except UnicodeEncodeError as error:
+        raise BadBallot from error
+
+
+def check_ballot(gate: ApprovalGate, user: User, ballot: Ballot, decisions: Sequence[Decision], now: datetime) -> None:
+    """Refuse a ballot that comes too late, was made on another view, or on a gate that was tampered with.
+
+    Raises:
+        Expired: nobody decided before `decide_by`.
+        AlreadyDecided: somebody did, or the run was cancelled; carries who, when and how.
+        AlreadyVoted: `user` has approved and others still have to.
+        StaleView: the digests of the page are not the gate's.
+        Tampered: the stored gate is not the one that was opened.
+    """
+    standing = [decision for decision in decisions if decision.gate_id == gate.id and decision.undone_at is None]
+    if gate.state == GateState.EXPIRED or (gate.state == GateState.PENDING and now >= gate.decide_by):
+        raise Expired
+    if gate.state != GateState.PENDING:
+        raise _already_decided(gate, standing, now)
+    if any(decision.decided_by_id == user.pk for decision in standing):
+        raise AlreadyVoted
+    if (ballot.digest, ballot.view_digest) != (gate.digest, gate.view_digest):
+        raise StaleView
+    if gate_faults(gate):
+        raise Tampered
+
+
+def check_undoable(gate: ApprovalGate, now: datetime) -> None:
+    """Refuse an undo that comes too late.
+
+    Raises:
+        NothingToUndo: nothing was decided, or it was undone.
+        HoldOver: the hold has ended, or the approval was used or lapsed.
+    """
+    if gate.state in {GateState.PENDING, GateState.EXPIRED, GateState.WITHDRAWN}:
+        raise NothingToUndo
+    undoable = gate.state in {GateState.APPROVED, GateState.REJECTED}
+    if not undoable or gate.hold_until is None or now >= gate.hold_until:
+        raise HoldOver
+
+
+def names_of(decisions: Sequence[Decision], kind: DecisionKind) -> str:
+    """The display names of those whose decisions of this kind stand: "Rita Example and Rolf Example"."""
+    return " and ".join(
+        decision.decided_by.display_name
+        for decision in decisions
+        if decision.kind == kind and decision.undone_at is None
+    )
+
+
+def _already_decided(gate: ApprovalGate, standing: Sequence[Decision], now: datetime) -> AlreadyDecided:
+    if gate.state == GateState.WITHDRAWN:
+        return AlreadyDecided(winner="", state="withdrawn", at=gate.closed_at or now, now=now)
+    kind = DecisionKind.REJECT if gate.state == GateState.REJECTED else DecisionKind.APPROVE
+    state = "rejected" if kind == DecisionKind.REJECT else "approved"
+    return AlreadyDecided(winner=names_of(standing, kind), state=state, at=gate.decided_at or now, now=now)

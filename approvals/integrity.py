@@ -1,0 +1,92 @@
+"""Whether what is stored of a gate is what was shown, and whether its decisions are what people signed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from approvals.binding import difference, digest_of, view_digest_of
+from approvals.errors import NotCanonical
+from approvals.models import ApprovalGate, Decision
+from approvals.signing import decision_facts, verify_decision
+from approvals.types import Binding
+from routekit_site.tenancy.encryption import unseal
+from routekit_site.tenancy.errors import DecryptionFailed
+
+Difference = dict[str, Any]
+
+
+def stored_binding(gate: ApprovalGate) -> Binding:
+    """The binding as the gate's own columns give it.
+
+    Raises:
+        DecryptionFailed: the sealed arguments were changed, or their key is gone.
+    """
+    return Binding(
+        tenant_id=gate.tenant_id,
+        run_id=gate.run_id,
+        call_id=gate.call_id,
+        tool=gate.tool,
+        tool_schema_digest=gate.tool_schema_digest,
+        arguments=unseal(gate.arguments_sealed),
+        requester_id=gate.requester_id,
+        agent_id=gate.agent_id,
+        agent_version=gate.agent_version,
+        policy_digest=gate.policy_digest,
+        sandbox_digest=gate.sandbox_digest,
+        context_digest=gate.context_digest,
+    )
+
+
+def gate_faults(gate: ApprovalGate) -> list[Difference]:
+    """What of a stored gate is not as it was opened. Empty where all of it holds."""
+    found = []
+    try:
+        if digest_of(stored_binding(gate)) != gate.digest:
+            found.append(_fault("The stored call is not the one that the gate was opened for."))
+    except (DecryptionFailed, NotCanonical):
+        found.append(_fault("The stored arguments can't be read: they were changed, or their key is gone."))
+    if _view_digest(gate) != gate.view_digest:
+        found.append(_fault("The stored view is not the one that the gate was opened with."))
+    if not _requirement_holds(gate):
+        found.append(_fault("Who has to approve is not what the gate was opened with."))
+    return found
+
+
+def decision_faults(gate: ApprovalGate, decision: Decision) -> list[Difference]:
+    """What of one standing decision does not hold. Empty where all of it does."""
+    found = []
+    if not verify_decision(decision_facts(gate, decision), decision.signature):
+        found.append(_fault("A decision is not signed by the web tier."))
+    if decision.nonce != gate.nonce:
+        found.append(_fault("A decision was made for an earlier opening of this gate."))
+    if decision.digest != gate.digest:
+        found.append(_fault("A decision was made on another call."))
+    if (decision.view_digest, decision.redactor_version) != (gate.view_digest, gate.redactor_version):
+        found.append(_fault("A decision was made on another view of the call."))
+    if gate.four_eyes and decision.decided_by_id == gate.requester_id:
+        found.append(_fault("The submitter decided."))
+    if decision.role not in gate.approver_roles:
+        found.append(_fault("Somebody decided whose role may not."))
+    return found
+
+
+def _view_digest(gate: ApprovalGate) -> str:
+    try:
+        return view_digest_of(gate.presentation)
+    except NotCanonical:
+        return ""
+
+
+def _requirement_holds(gate: ApprovalGate) -> bool:
+    """The columns that say who must approve, against the view, which every decision's signature covers."""
+    shown = gate.presentation.get("approvers") if isinstance(gate.presentation, Mapping) else None
+    return shown == {
+        "roles": list(gate.approver_roles),
+        "count": gate.approvals_needed,
+        "four_eyes": gate.four_eyes,
+    }
+
+
+def _fault(text: str) -> Difference:
+    return difference("integrity", text)

@@ -1,0 +1,118 @@
+"""Makes the row of a new gate out of a request, and refuses a request whose parts are not of one call."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from approvals.binding import digest_of
+from approvals.canonical import canonical, digest
+from approvals.errors import BadGateRequest
+from approvals.manifests import ToolManifest, risk_of
+from approvals.models import ApprovalGate
+from approvals.presentation import Presentation
+from approvals.types import Binding, NeedsApproval, Risk
+from routekit_site.tenancy.encryption import fingerprint, seal
+from traces.redactors import redact
+
+_RISK_RANK = {Risk.LOW: 1, Risk.MEDIUM: 2, Risk.HIGH: 3}
+_MAX_RULE = 200
+_MAX_REASON = 500
+
+
+@dataclass(frozen=True)
+class GateRequest:
+    """What is needed to open a gate.
+
+    `manifest` carries the reversibility that counts (a tenant's override included). `reopens` and `change` are given
+    together when an approval no longer held: the old gate's id and `Drifted.change`.
+    """
+
+    binding: Binding
+    manifest: ToolManifest
+    verdict: NeedsApproval
+    presentation: Presentation
+    agent_name: str
+    reopens: uuid.UUID | None = None
+    change: Mapping[str, Any] | None = None
+
+
+def new_gate(request: GateRequest, *, nonce: str, now: datetime) -> ApprovalGate:
+    """The gate of a request, not saved yet.
+
+    Raises:
+        BadGateRequest: manifest, presentation and binding are not of one call.
+        NotCanonical: the arguments are not JSON.
+    """
+    _check_request(request)
+    verdict = request.verdict
+    return ApprovalGate(
+        **_call_columns(request),
+        **_verdict_columns(request),
+        nonce=nonce,
+        opened_at=now,
+        decide_by=now + timedelta(seconds=verdict.decide_by_seconds),
+        execute_within_seconds=verdict.execute_by_seconds,
+        reopens_id=request.reopens,
+        change=dict(request.change) if request.change is not None else None,
+    )
+
+
+def _check_request(request: GateRequest) -> None:
+    """Refuse a request whose parts are not of one call: a reviewer would be shown something else than what runs."""
+    shown, approvers = request.presentation.data, request.verdict.approvers
+    requirement = {"roles": list(approvers.roles), "count": approvers.count, "four_eyes": approvers.four_eyes}
+    agrees = (
+        request.manifest.name == request.binding.tool
+        and request.manifest.schema_digest == request.binding.tool_schema_digest
+        and shown.get("tool", {}).get("name") == request.binding.tool
+        and shown.get("approvers") == requirement
+        and digest(shown) == request.presentation.view_digest
+        and (request.reopens is None) == (request.change is None)
+    )
+    if not agrees:
+        raise BadGateRequest
+
+
+def _call_columns(request: GateRequest) -> dict[str, Any]:
+    binding = request.binding
+    return {
+        "tenant_id": binding.tenant_id,
+        "run_id": binding.run_id,
+        "call_id": binding.call_id,
+        "agent_id": binding.agent_id,
+        "agent_name": request.agent_name,
+        "agent_version": binding.agent_version,
+        "requester_id": binding.requester_id,
+        "tool": binding.tool,
+        "tool_schema_digest": binding.tool_schema_digest,
+        "arguments_sealed": seal(binding.arguments),
+        "arguments_fingerprint": fingerprint(binding.tenant_id, canonical([binding.tool, binding.arguments])),
+        "presentation": request.presentation.data,
+        "view_digest": request.presentation.view_digest,
+        "redactor_version": request.presentation.redactor_version,
+        "context_digest": binding.context_digest,
+        "policy_digest": binding.policy_digest,
+        "sandbox_digest": binding.sandbox_digest,
+        "digest": digest_of(binding),
+    }
+
+
+def _verdict_columns(request: GateRequest) -> dict[str, Any]:
+    manifest, verdict = request.manifest, request.verdict
+    risk = risk_of(manifest.permissions, manifest.reversibility)
+    return {
+        "level": verdict.level.value,
+        "rule": verdict.rule[:_MAX_RULE],
+        "reason": str(redact(request.binding.tenant_id, verdict.reason))[:_MAX_REASON],
+        "permissions": sorted(permission.value for permission in manifest.permissions),
+        "reversibility": manifest.reversibility.value,
+        "risk": risk.value,
+        "risk_rank": _RISK_RANK[risk],
+        "approver_roles": list(verdict.approvers.roles),
+        "approvals_needed": verdict.approvers.count,
+        "four_eyes": verdict.approvers.four_eyes,
+    }

@@ -1,0 +1,68 @@
+"""What the rest of the house is told of a gate's move, in the transaction that moves it: trace, ledger, feed, bell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from approvals.models import ApprovalGate
+from approvals.signals import gate_decided
+from routekit_site.tenancy.models import User
+from traces import ledger, live, recorder
+from traces.kinds import EventKind, FeedTopic, LedgerKind
+
+
+def record(gate: ApprovalGate, kind: EventKind, now: datetime, facts: Mapping[str, Any], *, actor: str = "") -> None:
+    """Append the event to the run's trace. `facts` are raw: the recorder redacts them."""
+    recorder.record(
+        run_id=gate.run_id,
+        kind=kind,
+        payload={"state": str(gate.state), "tool": gate.tool, **facts},
+        now=now,
+        call_id=gate.call_id,
+        gate_id=gate.id,
+        actor=actor,
+    )
+
+
+def append(gate: ApprovalGate, user: User, facts: Mapping[str, Any], now: datetime) -> None:
+    """Append what a person did to the tenant's ledger; a failure undoes the whole move."""
+    whose = {"gate": str(gate.id), "run": str(gate.run_id), "tool": gate.tool, "person": user.pk}
+    ledger.append(
+        tenant_id=gate.tenant_id,
+        kind=LedgerKind.DECISION,
+        actor=user.get_username(),
+        facts={**whose, "state": str(gate.state), **facts},
+        now=now,
+    )
+
+
+def announce(gate: ApprovalGate, now: datetime, **facts: int) -> None:
+    """Tell the tenant's open pages. The last act of a transaction."""
+    known = {"state": str(gate.state), "tool": gate.tool, "risk": gate.risk, "run": str(gate.run_id)}
+    live.announce(
+        tenant_id=gate.tenant_id,
+        topic=FeedTopic.GATE,
+        subject_id=str(gate.id),
+        facts={**known, "version": gate.version, **facts},
+        now=now,
+    )
+
+
+def ring(gates: Sequence[ApprovalGate]) -> None:
+    """Ring `gate_decided` for each gate, after the commit and whatever fails there."""
+    for gate in gates:
+        bell = partial(gate_decided.send, sender=ApprovalGate, gate_id=gate.id, run_id=gate.run_id)
+        transaction.on_commit(bell, robust=True)
+
+
+def tell_closed(gates: Sequence[ApprovalGate], now: datetime, facts: Mapping[str, Any]) -> None:
+    """Trace and feed of gates that were closed, in the lock order: traces by run, then tenants."""
+    for gate in sorted(gates, key=lambda gate: (gate.run_id, gate.id)):
+        record(gate, EventKind.GATE_CLOSED, now, facts)
+    for gate in sorted(gates, key=lambda gate: (gate.tenant_id, gate.id)):
+        announce(gate, now)

@@ -1,0 +1,73 @@
+"""Whether an approval still holds at the moment of use. Moves nothing: `gates.redeem` does, on this answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from approvals.binding import difference, differences, digest_of
+from approvals.integrity import decision_faults, gate_faults, stored_binding
+from approvals.models import ApprovalGate, Decision, DecisionKind
+from approvals.types import Binding, Deny, NeedsApproval, Verdict
+
+Difference = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """The approval no longer holds; the gate is LAPSED and the call did not run.
+
+    `change` is redacted and as documented in `docs/reference/presentation.md`: it goes into the gate that reopens this
+    one. `denial` is today's verdict where that is a Deny: then there is nothing to ask a person, the call is denied.
+    """
+
+    change: dict[str, Any]
+    denial: Deny | None = None
+
+
+def drift(
+    gate: ApprovalGate, decisions: Sequence[Decision], current: Binding, verdict: Verdict, now: datetime
+) -> list[Difference]:
+    """All that speaks against letting the approved call run now; values are raw. Empty where it may run.
+
+    Args:
+        gate: an approved gate.
+        decisions: its decisions that stand.
+        current: the binding as the caller computes it from the state of now.
+        verdict: what policy says now.
+        now: the time.
+    """
+    found = gate_faults(gate)
+    for decision in decisions:
+        found += decision_faults(gate, decision)
+    if not _enough(gate, decisions):
+        found.append(difference("integrity", "The approvals that the call needs are not all there."))
+    if not found and digest_of(current) != gate.digest:
+        found += differences(stored_binding(gate), current)
+    if gate.execute_by is None or now >= gate.execute_by:
+        found.append(difference("execute_by", "The approval was not used in time."))
+    return found + _verdict_drift(gate, verdict)
+
+
+def _enough(gate: ApprovalGate, decisions: Sequence[Decision]) -> bool:
+    """Whether enough different people approved, and nobody rejected."""
+    people = {decision.decided_by_id for decision in decisions if decision.kind == DecisionKind.APPROVE}
+    rejected = any(decision.kind == DecisionKind.REJECT for decision in decisions)
+    return len(people) >= max(gate.approvals_needed, 1) and not rejected
+
+
+def _verdict_drift(gate: ApprovalGate, verdict: Verdict) -> list[Difference]:
+    if isinstance(verdict, Deny):
+        return [difference("verdict", "Policy denies this call now.", before="ask", after=verdict.reason)]
+    if isinstance(verdict, NeedsApproval) and verdict.approvers.count > gate.approvals_needed:
+        return [
+            difference(
+                "approvers",
+                "More people have to approve this call now.",
+                before=gate.approvals_needed,
+                after=verdict.approvers.count,
+            )
+        ]
+    return []

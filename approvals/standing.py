@@ -1,0 +1,82 @@
+"""What a gate answers to the floor that opened it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from approvals.models import ApprovalGate, Decision, DecisionKind
+from approvals.states import GateState
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Nobody has decided yet."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Decided, but it can still be undone until `until`."""
+
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Approved by `by` and past the hold: `gates.redeem` may be called."""
+
+    by: str
+
+
+@dataclass(frozen=True)
+class Spent:
+    """The approval was redeemed already."""
+
+    by: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The call must not run. `by` and `reason` (redacted) are a person's, and empty where nobody decided.
+
+    A lapsed approval was given and can't be used any more; asking again is up to the caller.
+    """
+
+    kind: Literal["rejected", "expired", "withdrawn", "lapsed"]
+    by: str = ""
+    reason: str = ""
+
+
+Standing = Waiting | Held | Ready | Spent | Refused
+
+
+def standing(gate: ApprovalGate, now: datetime) -> Standing:
+    """Where the gate stands for its caller. Costs a query only where somebody's decision can be acted on."""
+    match GateState(gate.state):
+        case GateState.PENDING:
+            answer: Standing = Waiting()
+        case GateState.EXPIRED:
+            answer = Refused("expired")
+        case GateState.WITHDRAWN:
+            answer = Refused("withdrawn")
+        case GateState.APPROVED | GateState.REJECTED if gate.hold_until is not None and now < gate.hold_until:
+            answer = Held(gate.hold_until)
+        case decided:
+            answer = _decided(gate, decided)
+    return answer
+
+
+def _decided(gate: ApprovalGate, state: GateState) -> Standing:
+    decisions = list(Decision.objects.filter(gate_id=gate.id).standing().select_related("decided_by").in_order())
+    if state is GateState.REJECTED:
+        rejections = [decision for decision in decisions if decision.kind == DecisionKind.REJECT]
+        return Refused("rejected", _names(rejections), " ".join(decision.reason for decision in rejections))
+    by = _names(decisions)
+    if state is GateState.LAPSED:
+        return Refused("lapsed", by)
+    return Ready(by) if state is GateState.APPROVED else Spent(by)
+
+
+def _names(decisions: list[Decision]) -> str:
+    return " and ".join(decision.decided_by.display_name for decision in decisions)
