@@ -11,9 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from routekit_site import embedded
 from routekit_site.env import Address, checked_address
-from routekit_site.tenancy.models import Membership
-
-DEMO_PASSWORD = "routekit-demo"  # noqa: S105 - printed on every start; demo mode answers to this machine only
+from routekit_site.tenancy.demo import PASSWORD, demo_memberships
 
 
 class Command(BaseCommand):
@@ -49,13 +47,12 @@ class Command(BaseCommand):
         host = f"[{address.host}]" if ":" in address.host else address.host
         lines = [f"RouteKit Site: http://{host}:{address.port}/", ""]
         if settings.DEMO:
-            lines += [*self._accounts(), f"Password of each: {DEMO_PASSWORD}", ""]
+            lines += [*self._accounts(), f"Password of each: {PASSWORD}", ""]
         lines.append("Ctrl-C stops.")
         return "\n".join(lines)
 
     @staticmethod
     def _accounts() -> list[str]:
-        memberships = Membership.objects.select_related("user", "tenant").order_by("tenant__name", "id")
-        accounts = [f"  {m.user.get_username():<8} {m.role:<10} {m.tenant.name}" for m in memberships]
+        accounts = [f"  {m.user.get_username():<8} {m.role:<10} {m.tenant.name}" for m in demo_memberships()]
         connection.close()
         return ["Demo accounts:", *accounts]
