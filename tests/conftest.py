@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
+
+from traces import append_only
 
 pytest_plugins = (
     "tests.fixtures.cast",
@@ -35,3 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = next((GROUPS[name] for name in GROUPS if name in names), None)
         if group is not None and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:  # noqa: ARG001 - extends it
+    """Take the append-only guard off: on SQLite it refuses the DELETE by which transactional tests are cleaned up.
+
+    The tests of the guard put it on again, inside their own transaction.
+    """
+    with django_db_blocker.unblock():
+        append_only.remove(connection)

@@ -27,6 +27,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 _MAX_MESSAGE = 1024
 _MAX_SUBJECT = 100
 _MAX_NUMBER = 2**63 - 1
+_MAX_DIGITS = 20
 _MESSAGES_PER_SECOND = 20
 
 
@@ -43,10 +44,10 @@ def _from_this_site(scope: dict[str, Any]) -> bool:
 
 
 def _number(text: str) -> int | None:
-    """A whole number from the address; None where there is none."""
-    if not (text.isascii() and text.isdigit()) or len(text) > len(str(_MAX_NUMBER)):
+    """A whole number from the address, at most `_MAX_NUMBER`; None where there is none."""
+    if not (text.isascii() and text.isdigit()):
         return None
-    return min(int(text), _MAX_NUMBER)
+    return min(int(text[:_MAX_DIGITS]), _MAX_NUMBER)
 
 
 async def _admitted(scope: dict[str, Any], hub: Hub, send: Send) -> Socket | None:
@@ -132,26 +133,25 @@ async def feed(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     await _serve(socket, hub, receive, after)
 
 
-async def _join(socket: Socket, hub: Hub, after: int | None) -> None:
+async def _follow(socket: Socket, hub: Hub, receive: Receive, after: int | None) -> None:
+    """Bring the socket up to date, and listen to the browser until it goes."""
     try:
         await hub.join(socket, after)
     except Exception as error:  # noqa: BLE001 - as above
         logger.warning("a socket of the live feed could not catch up (%s)", type(error).__name__)
         socket.close(Close.TRY_AGAIN)
+    await _read(receive, socket, hub)
 
 
 async def _serve(socket: Socket, hub: Hub, receive: Receive, after: int | None) -> None:
     """Write and read side by side until either ends."""
-    joining = asyncio.ensure_future(_join(socket, hub, after))
     writing = asyncio.ensure_future(socket.write())
-    reading = asyncio.ensure_future(_read(receive, socket, hub))
-    tasks = (joining, writing, reading)
+    reading = asyncio.ensure_future(_follow(socket, hub, receive, after))
     try:
         await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
+        for task in (writing, reading):
             task.cancel()
-        for task in tasks:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
         await hub.leave(socket)

@@ -53,7 +53,7 @@ def canonical(value: JSON) -> str:
 
 def link(*, tenant_id: int, number: int, at: datetime, kind: str, actor: str, facts: str, previous: str) -> str:
     """The hash of one entry, hex. `facts` is the stored text, byte for byte."""
-    body = {
+    body: dict[str, JSON] = {
         "tenant": tenant_id,
         "number": number,
         "at": at.astimezone(UTC).isoformat(timespec="microseconds"),

@@ -40,7 +40,7 @@ class Trace(models.Model):
     cost_microdollars = models.PositiveBigIntegerField(default=0)
     last_number = models.PositiveIntegerField(default=0)
 
-    objects: ClassVar[models.Manager[Trace]] = TraceQuerySet.as_manager()  # type: ignore[assignment]
+    objects = TraceQuerySet.as_manager()
 
     class Meta:
         indexes: ClassVar = [

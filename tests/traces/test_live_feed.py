@@ -1,0 +1,367 @@
+"""The live feed over its socket: numbered, complete, caught up with, and only for members."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.layers import channel_layers
+from django.contrib.sessions.models import Session
+from django.db import connection, transaction
+
+from routekit_site.tenancy.models import Membership, User
+from routekit_site.tenancy.roles import Role
+from tests.fixtures.cast import Cast
+from tests.traces.sockets import Browser, session_of
+from traces import live
+from traces.errors import ContentInFeed, NoTransaction
+from traces.kinds import FeedTopic
+from traces.models import FeedEntry, TenantHead
+from traces.sockets import Close
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run an asynchronous test with a channel layer of its own."""
+    channel_layers.backends.clear()
+    asyncio.run(test())
+
+
+def announce(tenant_id: int, number: int, **facts: Any) -> None:
+    """One entry, committed, as a worker's thread would."""
+    with transaction.atomic(durable=True):
+        live.announce(
+            tenant_id=tenant_id,
+            topic=FeedTopic.RUN,
+            subject_id=f"run {number}",
+            facts=facts,
+            now=datetime.fromisoformat("2026-03-02T09:30:00+00:00"),
+        )
+
+
+def announce_in_thread(tenant_id: int, count: int, **facts: Any) -> threading.Thread:
+    """Entries from another thread, one transaction each."""
+
+    def work() -> None:
+        try:
+            for number in range(count):
+                announce(tenant_id, number, **facts)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+async def off_loop(function: Callable[..., Any], *args: Any) -> Any:
+    """Run database code of the test in a thread."""
+    return await sync_to_async(function, thread_sensitive=True)(*args)
+
+
+def test_an_entry_arrives_with_its_number_id_and_facts(cast: Cast) -> None:
+    session = session_of(cast.rita)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            assert await browser.next() == {"type": "hello", "number": 0, "heartbeat": 25}
+            announce_in_thread(cast.acme.pk, 1, state="waiting").join()
+            assert await browser.next() == {
+                "type": "entry",
+                "number": 1,
+                "topic": "run",
+                "id": "run 0",
+                "facts": {"state": "waiting"},
+                "at": "2026-03-02T09:30:00+00:00",
+            }
+
+    run(test)
+
+
+def test_a_burst_arrives_complete_and_in_order_at_every_browser(cast: Cast) -> None:
+    session = session_of(cast.rita)
+
+    async def numbers(browser: Browser) -> list[int]:
+        return [(await browser.until(lambda frame: frame["type"] == "entry"))["number"] for _ in range(300)]
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as one, Browser(session, cast.acme.pk, 0) as two:
+            thread = announce_in_thread(cast.acme.pk, 300)
+            assert list(await asyncio.gather(numbers(one), numbers(two))) == [list(range(1, 301))] * 2
+            await asyncio.to_thread(thread.join)
+
+    run(test)
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 19])
+def test_a_reconnect_gets_exactly_what_it_missed(cast: Cast, after: int) -> None:
+    session = session_of(cast.rita)
+    for number in range(20):
+        announce(cast.acme.pk, number)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk, after) as browser:
+            assert (await browser.next())["number"] == 20
+            assert [(await browser.next())["number"] for _ in range(20 - after)] == list(range(after + 1, 21))
+            announce_in_thread(cast.acme.pk, 1).join()
+            assert (await browser.next())["number"] == 21
+
+    run(test)
+
+
+@pytest.mark.parametrize(("after", "why"), [(0, "too far behind"), (601, "ahead of what exists"), (10**30, "absurd")])
+def test_a_reader_that_cannot_be_caught_up_is_told_to_start_afresh(cast: Cast, after: int, why: str) -> None:
+    session = session_of(cast.rita)
+    TenantHead.objects.create(tenant=cast.acme, feed_number=600)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk, after) as browser:
+            await browser.next()
+            assert await browser.next() == {"type": "reset", "number": 600}, why
+            announce_in_thread(cast.acme.pk, 1).join()
+            assert (await browser.next())["number"] == 601
+
+    run(test)
+
+
+def test_entries_that_retention_forgot_mean_a_fresh_start(cast: Cast) -> None:
+    for number in range(5):
+        announce(cast.acme.pk, number)
+    FeedEntry.objects.filter(number__lte=3).delete()
+    assert live.entries_after(cast.acme.pk, 1) == live.Reset(5)
+    found = live.entries_after(cast.acme.pk, 3)
+    assert isinstance(found, list)
+    assert [entry["number"] for entry in found] == [4, 5]
+
+
+def test_a_lost_bell_is_made_up_for(cast: Cast) -> None:
+    """The row comes into being behind the notifier's back; the hub finds it by looking."""
+    session = session_of(cast.rita)
+
+    def insert() -> None:
+        TenantHead.objects.create(tenant=cast.acme, feed_number=1)
+        FeedEntry.objects.create(
+            tenant=cast.acme,
+            number=1,
+            topic="gate",
+            subject_id="g",
+            at=datetime.fromisoformat("2026-03-02T09:30:00+00:00"),
+        )
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            await browser.next()
+            await off_loop(insert)
+            assert (await browser.next())["number"] == 1
+
+    run(test)
+
+
+def test_a_flushed_broker_costs_nothing_but_a_moment(cast: Cast) -> None:
+    session = session_of(cast.rita)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            await browser.next()
+            await channel_layers["default"].flush()
+            announce_in_thread(cast.acme.pk, 1).join()
+            assert (await browser.next())["number"] == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("who", "tenant", "origin"),
+    [
+        (None, "acme", b"http://127.0.0.1:8000"),
+        ("carol", "acme", b"http://127.0.0.1:8000"),
+        ("oscar", "acme", b"http://127.0.0.1:8000"),
+        ("rita", "globex", b"http://127.0.0.1:8000"),
+        ("rita", "acme", b"http://evil.example"),
+        ("rita", "acme", b"http://127.0.0.1:9999"),
+        ("rita", "acme", b"null"),
+        ("rita", "acme", b""),
+        ("rita", None, b"http://127.0.0.1:8000"),
+    ],
+)
+def test_strangers_and_other_origins_are_refused_in_the_handshake(
+    cast: Cast, who: str | None, tenant: str | None, origin: bytes
+) -> None:
+    session = session_of(getattr(cast, who)) if who else "nobody"
+    tenant_id = getattr(cast, tenant).pk if tenant else "1 OR 1=1"
+
+    async def test() -> None:
+        async with Browser(session, tenant_id, origin=origin) as browser:
+            assert not browser.accepted
+
+    run(test)
+
+
+def _revoke(cast: Cast) -> None:
+    Membership.objects.filter(user=cast.rita, tenant=cast.acme).delete()
+
+
+def _sign_out(_cast: Cast) -> None:
+    Session.objects.all().delete()
+
+
+def _deactivate(cast: Cast) -> None:
+    User.objects.filter(pk=cast.rita.pk).update(is_active=False)
+
+
+def _new_password(cast: Cast) -> None:
+    cast.rita.set_password("another password")
+    cast.rita.save()
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (_revoke, Close.NO_MEMBER),
+        (_sign_out, Close.SIGNED_OUT),
+        (_deactivate, Close.SIGNED_OUT),
+        (_new_password, Close.SIGNED_OUT),
+    ],
+)
+def test_a_socket_ends_with_what_allowed_it(cast: Cast, end: Callable[[Cast], None], code: int) -> None:
+    session = session_of(cast.rita)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            await browser.next()
+            await off_loop(end, cast)
+            assert await browser.next(within=5) == {"type": "closed", "code": code}
+
+    run(test)
+
+
+def test_another_tenants_entries_never_arrive(cast: Cast) -> None:
+    session = session_of(cast.rita)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            await browser.next()
+            announce_in_thread(cast.globex.pk, 3).join()
+            announce_in_thread(cast.acme.pk, 1, state="queued").join()
+            assert (await browser.next())["facts"] == {"state": "queued"}
+
+    run(test)
+
+
+def test_a_developer_sees_own_runs_and_bare_numbers_of_the_rest(cast: Cast) -> None:
+    session = session_of(cast.alice)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            await browser.next()
+            announce_in_thread(cast.acme.pk, 1, submitter=cast.rita.pk, state="queued").join()
+            announce_in_thread(cast.acme.pk, 1, submitter=cast.alice.pk, state="queued").join()
+            other, own = await browser.next(), await browser.next()
+            assert (other["number"], other["topic"], other["id"], other["facts"]) == (1, "other", "", {})
+            assert (own["number"], own["id"], own["facts"]["state"]) == (2, "run 0", "queued")
+
+    run(test)
+
+
+def test_a_changed_role_changes_what_arrives(cast: Cast) -> None:
+    session = session_of(cast.rita)
+
+    def demote() -> None:
+        Membership.objects.filter(user=cast.rita).update(role=Role.DEVELOPER)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            await browser.next()
+            await off_loop(demote)
+            topics = []
+            for number in range(20):
+                await off_loop(announce, cast.acme.pk, number)
+                topics.append((await browser.until(lambda frame: frame["type"] == "entry"))["topic"])
+                if topics[-1] == "other":
+                    break
+                await asyncio.sleep(0.25)
+            assert topics[-1] == "other"
+
+    run(test)
+
+
+def test_people_see_who_looks_at_what(cast: Cast) -> None:
+    rita, rolf, alice = session_of(cast.rita), session_of(cast.rolf), session_of(cast.alice)
+
+    def presence(frame: dict[str, Any]) -> bool:
+        return bool(frame["type"] == "presence")
+
+    async def test() -> None:
+        async with Browser(rolf, cast.acme.pk) as watcher, Browser(alice, cast.acme.pk) as developer:
+            async with Browser(rita, cast.acme.pk) as browser:
+                await browser.say({"type": "looking", "subject": "gate-1"})
+                frame = await watcher.until(presence)
+                assert frame == {"type": "presence", "subject": "gate-1", "people": ["Rita Example"]}
+                await watcher.say({"type": "looking", "subject": "gate-1"})
+                assert (await watcher.until(presence))["people"] == ["Rita Example", "Rolf Example"]
+                await developer.say({"type": "looking", "subject": "gate-1"})
+            assert (await watcher.until(presence))["people"] == ["Rolf Example"]
+            async with Browser(rita, cast.acme.pk) as late:
+                assert (await late.until(presence))["people"] == ["Rolf Example"]
+            await developer.say({"type": "ping"})
+            assert [(await developer.next())["type"] for _ in range(2)] == ["hello", "pong"]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "message", [{"type": "approve"}, {"type": "looking", "subject": 7}, {"type": "looking", "subject": "x" * 2000}, {}]
+)
+def test_messages_outside_the_protocol_close_the_socket(cast: Cast, message: dict[str, Any]) -> None:
+    session = session_of(cast.rita)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            await browser.next()
+            await browser.say(message)
+            assert await browser.next() == {"type": "closed", "code": Close.BAD_MESSAGE}
+
+    run(test)
+
+
+def test_a_flood_of_messages_closes_the_socket(cast: Cast) -> None:
+    session = session_of(cast.rita)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            for _ in range(100):
+                await browser.say({"type": "ping"})
+            frame = await browser.until(lambda frame: frame["type"] == "closed")
+            assert frame["code"] == Close.BAD_MESSAGE
+
+    run(test)
+
+
+def test_announcing_outside_a_transaction_or_with_content_is_refused(cast: Cast) -> None:
+    now = datetime.fromisoformat("2026-03-02T09:30:00+00:00")
+    with pytest.raises(NoTransaction):
+        live.announce(tenant_id=cast.acme.pk, topic=FeedTopic.RUN, subject_id="r", facts={}, now=now)
+    for content in ({"prompt": "x" * 201}, {"arguments": {"path": "a"}}, {"list": [1]}, {"cost": 1.5}):
+        with pytest.raises(ContentInFeed), transaction.atomic():
+            live.announce(tenant_id=cast.acme.pk, topic=FeedTopic.RUN, subject_id="r", facts=content, now=now)
+    assert live.latest_number(cast.acme.pk) == 0
+
+
+def test_a_rolled_back_entry_gives_its_number_back(cast: Cast) -> None:
+    with transaction.atomic():
+        live.announce(
+            tenant_id=cast.acme.pk,
+            topic=FeedTopic.RUN,
+            subject_id="r",
+            facts={},
+            now=datetime.fromisoformat("2026-03-02T09:30:00+00:00"),
+        )
+        transaction.set_rollback(True)
+    announce(cast.acme.pk, 1)
+    assert list(FeedEntry.objects.values_list("number", flat=True)) == [1]
