@@ -9,7 +9,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 
 from approvals.states import GateState
 from approvals.types import AllowanceMode, ApprovalGatePolicy, Reversibility, Risk
@@ -206,6 +206,16 @@ class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
         """Approved gates past their execute-by."""
         return self.filter(state=GateState.APPROVED, execute_by__lte=now)
 
+    def like(self, gate: ApprovalGate) -> ApprovalGateQuerySet:
+        """Decided gates of the same tenant and tool: equal arguments first, then the same agent, then the newest."""
+        closeness = Case(
+            When(arguments_fingerprint=gate.arguments_fingerprint, then=0),
+            When(agent_id=gate.agent_id, then=1),
+            default=2,
+        )
+        decided = self.filter(tenant_id=gate.tenant_id, tool=gate.tool, decided_at__isnull=False).exclude(pk=gate.pk)
+        return decided.order_by(closeness, "-decided_at", "id")
+
     def most_pressing_first(self) -> ApprovalGateQuerySet:
         """Highest risk first, then the oldest; the id breaks ties so that pages are stable."""
         return self.order_by("-risk_rank", "opened_at", "id")
@@ -307,6 +317,11 @@ class ApprovalGate(models.Model):
                 name="gate_queue",
             ),
             models.Index(fields=["run_id"], name="gate_by_run"),
+            models.Index(
+                fields=["tenant", "tool", "-decided_at"],
+                condition=Q(decided_at__isnull=False),
+                name="gate_precedents",
+            ),
             models.Index(
                 fields=["decide_by"],
                 condition=Q(state=GateState.PENDING),
