@@ -161,7 +161,8 @@ def note_summary(
     met = {"tools": tool, "decisions": decision, "reviewers": reviewer}
     if any(met.values()):
         changes |= _added(run_id, met)
-    if not Trace.objects.filter(pk=run_id).update(**changes):
+    # A value that the lists hold already changes nothing, and an update of nothing matches no row.
+    if changes and not Trace.objects.filter(pk=run_id).update(**changes):
         raise UnknownTrace
 
 
