@@ -14,6 +14,8 @@ from typing import Final
 
 import re2
 
+from approvals.canonical import digest
+from approvals.errors import NotCanonical
 from approvals.places import host_of, host_pattern, path_of
 from approvals.types import ArgumentConstraint, ConstraintKind, JSONValue
 
@@ -83,6 +85,13 @@ def _is_under(value: JSONValue, base: JSONValue) -> bool:
     return path is not None and folder is not None and path.is_under(folder)
 
 
+def _has_digest(value: JSONValue, wanted: JSONValue) -> bool:
+    try:
+        return bool(digest(value) == wanted)
+    except NotCanonical:
+        return False
+
+
 _COMPARISONS: Final[Mapping[ConstraintKind, Callable[[JSONValue, JSONValue], bool]]] = {
     ConstraintKind.EXACT: same,
     ConstraintKind.GLOB: _matches_glob,
@@ -91,6 +100,7 @@ _COMPARISONS: Final[Mapping[ConstraintKind, Callable[[JSONValue, JSONValue], boo
     ConstraintKind.ONE_OF: _is_one_of,
     ConstraintKind.HOST_IN: _has_host_in,
     ConstraintKind.PATH_UNDER: _is_under,
+    ConstraintKind.DIGEST: _has_digest,
 }
 
 
@@ -129,6 +139,7 @@ _WORDS: Final[Mapping[ConstraintKind, str]] = {
     ConstraintKind.ONE_OF: "{where} one of {value}",
     ConstraintKind.HOST_IN: "the host of {where} in {value}",
     ConstraintKind.PATH_UNDER: "{where} under {value}",
+    ConstraintKind.DIGEST: "{where} the very same",
 }
 _MAX_SHOWN = 120
 

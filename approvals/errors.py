@@ -125,3 +125,23 @@ class StillHeld(NotApproved):
 
 class Tampered(ApprovalError):
     """What is stored of this call is not what was shown when it was opened. Nobody can approve it; tell an operator."""
+
+
+class BadRule(ApprovalError):
+    """This approval can't be remembered as a rule."""
+
+
+class RuleOver(ApprovalError):
+    """The remembered rule was revoked, has expired or is used up."""
+
+
+class RulePastRevoking(ApprovalError):
+    """This rule was revoked already."""
+
+
+class BadAllowList(ApprovalError):
+    """The allow-list can't be used. `problems` are sentences, one for each thing that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(" ".join(problems))

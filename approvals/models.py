@@ -115,7 +115,7 @@ class ToolRule(models.Model):
         related_name="+",
     )
 
-    objects: ClassVar[models.Manager[ToolRule]] = ToolRuleQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[ToolRule]] = ToolRuleQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
@@ -157,7 +157,7 @@ class RecordedCall(models.Model):
     level = models.CharField(max_length=20)
     rule = models.CharField(max_length=200)
 
-    objects: ClassVar[models.Manager[RecordedCall]] = RecordedCallQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[RecordedCall]] = RecordedCallQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
@@ -272,7 +272,7 @@ class ApprovalGate(models.Model):
     )
     change = models.JSONField(null=True, blank=True)
 
-    objects: ClassVar[models.Manager[ApprovalGate]] = ApprovalGateQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[ApprovalGate]] = ApprovalGateQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
@@ -383,7 +383,7 @@ class Decision(models.Model):
         related_name="+",
     )
 
-    objects: ClassVar[models.Manager[Decision]] = DecisionQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[Decision]] = DecisionQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [

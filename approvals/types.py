@@ -109,13 +109,15 @@ class ConstraintKind(StrEnum):
     ONE_OF = "one_of"
     HOST_IN = "host_in"
     PATH_UNDER = "path_under"
+    DIGEST = "digest"
 
 
 class ArgumentConstraint(PolicyModel):
     """One condition on one argument value: a JSON pointer (RFC 6901) into the canonical arguments, and a comparison.
 
     `value` by kind: exact any JSON; glob, prefix a string; range `{"min": number, "max": number}`, either may be left
-    out; one_of a list; host_in a list of hosts (`example.com`, `*.example.com`, `127.0.0.1:8000`); path_under a folder.
+    out; one_of a list; host_in a list of hosts (`example.com`, `*.example.com`, `127.0.0.1:8000`); path_under a folder;
+    digest the SHA-256 of the value's canonical JSON (for values too long to keep).
     """
 
     pointer: str = Field(max_length=500, pattern=r"^(/([^~/]|~[01])*)*$")
@@ -199,8 +201,8 @@ class PolicyFacts:
         found: dict[tuple[str, tuple[str, ...] | None], dict[object, tuple[RuleFacts, ...]]] = {}
         for rule in self.rules:
             exact = next((c for c in rule.constraints if c.kind is ConstraintKind.EXACT and _is_scalar(c.value)), None)
-            by_value = found.setdefault((rule.tool, exact and exact.keys), {})
-            value = exact and exact.value
+            by_value = found.setdefault((rule.tool, None if exact is None else exact.keys), {})
+            value = None if exact is None else exact.value
             by_value[value] = (*by_value.get(value, ()), rule)
         by_tool: dict[str, tuple[RuleShelf, ...]] = {}
         for (tool, keys), by_value in found.items():
