@@ -299,8 +299,8 @@ class ApprovalGate(models.Model):
                 name="gate_closed_when_over",
             ),
             models.CheckConstraint(
-                condition=Q(reopens=None, change=None) | Q(reopens__isnull=False, change__isnull=False),
-                name="gate_reopened_with_change",
+                condition=Q(change=None) | Q(reopens__isnull=False),
+                name="gate_change_of_reopened",
             ),
             models.CheckConstraint(condition=Q(decide_by__gt=F("opened_at")), name="gate_decide_by_later"),
             models.CheckConstraint(condition=Q(approvals_needed__gte=1), name="gate_needs_someone"),

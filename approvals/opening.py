@@ -27,8 +27,8 @@ _MAX_REASON = 500
 class GateRequest:
     """What is needed to open a gate.
 
-    `manifest` carries the reversibility that counts (a tenant's override included). `reopens` and `change` are given
-    together when an approval no longer held: the old gate's id and `Drifted.change`.
+    `manifest` carries the reversibility that counts (a tenant's override included). `reopens` is the
+    call's earlier gate; `change` is given with it when that approval no longer held (`Drifted.change`).
     """
 
     binding: Binding
@@ -71,7 +71,7 @@ def _check_request(request: GateRequest) -> None:
         and shown.get("tool", {}).get("name") == request.binding.tool
         and shown.get("approvers") == requirement
         and digest(shown) == request.presentation.view_digest
-        and (request.reopens is None) == (request.change is None)
+        and (request.change is None or request.reopens is not None)
     )
     if not agrees:
         raise BadGateRequest
