@@ -20,7 +20,7 @@ differ. EXPIRED, REJECTED, DENIED and WITHDRAWN are four different things, and t
 decision is never stored as the state of a job: it is the state of a gate.
 """
 _GATE = """A gate is one call that waits for a person. Its clocks: decide-by, then it is EXPIRED, which denies the call;
-and execute-by, then an approval that was not used is LAPSED. A redemption that finds anything changed lapses it too; the
+execute-by, then an approval that was not used is LAPSED. A redemption that finds anything changed lapses it too; the
 call then gets a new gate that shows the difference. UNDO works inside the hold only, on the server's clock; a rejection
 has a hold only where a tenant asks for one."""
 _RUN = """A run is WAITING while every call that could go on has a gate; it holds no worker then, and its own clock
