@@ -12,11 +12,13 @@ import unicodedata
 
 FILLER = "\x1a"
 
-_ESCAPES = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|([\"'/nrtbf]))|%(?:25)?40|&(?:#(?:64|[xX]40)|commat);")
+# Each branch begins with a literal, so that the search skips to one.
+_ESCAPES = re.compile(r"\\\\*(?:u([0-9a-fA-F]{4})|([\"'/nrtbf]))|&#(?:64|[xX]40);")
 _WHITESPACE_ESCAPES = "nrtbf"
+_COMMON_ESCAPES = (('\\"', '"' + FILLER), ("\\n", "\n\n"), ("\\t", "  "), ("\\r", "\n\n"))
 _FOREIGN = re.compile(
     "[\xa0\xad\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0e50-\u0e59\u2000-\u2015\u202f\u2044\u205f\u2060"
-    "\u2212\u3000\ufe52\ufe55\ufe63\ufe6b\ufeff\uff01-\uff5e]",
+    "\u2212\u3000\ufe63\ufeff\uff0b\uff0d-\uff1a\uff1d\uff20-\uff3a\uff3f\uff41-\uff5a]",
 )
 _DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63")
 _INVISIBLE = frozenset("\xad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
@@ -25,7 +27,12 @@ _INVISIBLE = frozenset("\xad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
 def canonical_view(text: str) -> str:
     """Return ``text`` with every escape and look-alike written plainly; always of the same length."""
     view = text
-    if "\\" in view or "%" in view or "&" in view:
+    if "\\" in view:
+        for escape, plain in _COMMON_ESCAPES:
+            view = view.replace(escape, plain)
+    if "%" in view:
+        view = view.replace("%40", "@" + FILLER * 2).replace("%2540", "@" + FILLER * 4)
+    if "\\" in view or "&#" in view:
         view = _ESCAPES.sub(_unescape, view)
     if not view.isascii():
         view = _FOREIGN.sub(_to_ascii, view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from traces.redaction.canonical import FILLER
 from traces.redaction.keys import KeyKind, kind_of, label_of
@@ -12,21 +13,26 @@ from traces.redaction.spans import Label, Span
 # are not ASCII are dots here; the name itself is then read from the text and classified like a field of JSON.
 _WORD = (
     r"passw(?:or)?d|passphrase|passcode|pass|pwd|psw|passwort|kennwort|passe|mdp|contrase.a|senha|clave|parola|wachtwoord|has[l?]o"
-    r"|l.senord|heslo|[s?]ifre|salasana|adgangskode|jelsz.|secrets?|tokens?|credentials?|creds|cookies?|(?:api|access|private|secret|account"
+    r"|l.senord|heslo|[s?]ifre|salasana|adgangskode|jelsz.|secrets?|credentials?|creds|cookies?|(?:api|access|private|secret|account"
     r"|shared|auth|signing|encryption|master|subscription|client|service)[_ -]?keys?|apikey|authorization|bearer|\?{2,8}"
 )
 TRIGGER = (
-    rf"(?i:(?:{_WORD})[\w-]{{0,16}}(?:[\"'`\])]{{0,2}}[ \t\x1a]{{0,5}}(?::=|=>|[:=])|"
+    # Not tokens, of which every trace has many.
+    r"[\w.-]*(?:[Tt]oken|TOKEN|tok)(?:[A-Z0-9_-][\w-]*)?[\"'`\])]{0,2}[ \t\x1a]{0,5}(?::=|=>|[:=])|"
+    rf"(?i:[\w.-]*(?:{_WORD})[\w-]*(?:[\"'`\])]{{0,2}}[ \t\x1a]{{0,5}}(?::=|=>|[:=])|"
     rf"[ \t]{{1,2}}(?:is|was|to|ist|est|es|lautet|[.?])[ :]))"
-    rf"|--?[\w-]{{0,20}}(?i:password|passwd|pass|pwd|token|secret|api-?key)[ \t=]"
+    rf"|--?[\w-]*(?i:password|passwd|pass|pwd|token|secret|api-?key)[ \t=]"
     rf"|(?i:\b(?:bearer|basic|token|apikey)[ \t]{{1,3}})[\w.~+/-]{{8}}"
     rf"|(?:-u|--user)[ =][\"']?[\w.-]{{1,32}}:"
 )
 
-_NAME_REVERSED = re.compile(r"[\w.\x1a-]{1,80}")
-_SEPARATOR = re.compile(r"[\"'`\])]{0,2}[ \t\x1a]{0,5}(?::=|=>|[:=])")
+_NAME_REVERSED = re.compile(r"[\w.\x1a-]+")
+_LONGEST_NAME = 80
+_SEPARATORS = " \t\x1a\"'`]):=>"
 _OPENING = re.compile(r"[ \t\x1a]{0,4}(?:[rbfu]{0,2}([\"'`]{1,3})\x1a{0,6})?")
 _SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256)[ \t]+")
+_SCHEME_STARTS = frozenset("bBtTdDaAnN")
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]{8,4096}={0,2}")
 _COPULA = re.compile(r"(?i)[ \t]{1,2}(?:is|was|to|ist|est|es|lautet|[^\s\w\"'])[ :]$")
 _UNQUOTED = re.compile(r"[^\s\"'`<>\x00\x1a]{1,4096}")
 _CUT = re.compile(r"[;&,](?=[\w.-]{1,40}=)|[;,](?=\s|$)|[,;](?=[\"'])|\\[nrt\"]")
@@ -51,24 +57,28 @@ _LONG = 16
 def find_credential(view: str, position: int, end: int) -> Span | None:
     """Return the value of the name whose trigger matched ``view[position:end]``, if it can be a secret."""
     matched = view[position:end]
-    if matched.startswith("-u ") or matched.startswith(("-u=", "--user")):
-        return _user_and_password(view, end)
-    if matched.startswith("-"):
+    if matched[0] == "-":
+        if matched.startswith(("-u ", "-u=", "--user ", "--user=")):
+            return _user_and_password(view, end)
         return _value(view, end, matched.strip("- =\t"))
+    name = matched.rstrip(_SEPARATORS)
+    if len(name) < len(matched) and matched[-1] in ":=>" and not _COPULA.search(matched):
+        name = _name(view, position, position + len(name))
+        if kind_of(name) is not KeyKind.SECRET or view.startswith("://", max(0, position - 3)):
+            return None
+        return _value(view, end, name)
     scheme = _SCHEME.match(view, position)
     if scheme is not None:
         return _bearer(view, scheme.end())
-    if _COPULA.search(matched):
-        if not _PASSWORD_WORD.search(matched):
-            return None
-        return _value(view, _past_colon(view, end), matched)
-    separator = _SEPARATOR.search(view, position, end)
-    if separator is None:
+    if not is_password_name(matched):
         return None
-    start, name = _name(view, separator.start())
-    if kind_of(name) is not KeyKind.SECRET or view.startswith("://", max(0, start - 3)):
-        return None
-    return _value(view, end, name)
+    return _value(view, _past_colon(view, end), matched)
+
+
+@lru_cache(maxsize=4096)
+def is_password_name(name: str) -> bool:
+    """Whether a name speaks of a password, which people choose, and not of a token, which machines do."""
+    return _PASSWORD_WORD.search(name) is not None
 
 
 def _past_colon(view: str, position: int) -> int:
@@ -77,12 +87,12 @@ def _past_colon(view: str, position: int) -> int:
     return position
 
 
-def _name(view: str, end: int) -> tuple[int, str]:
-    """Return where the name that ends at ``end`` begins, and the name."""
-    match = _NAME_REVERSED.match(view[max(0, end - 80) : end][::-1])
-    if match is None:
-        return end, ""
-    return end - match.end(), match[0][::-1].replace(FILLER, "").strip(".-")
+def _name(view: str, start: int, end: int) -> str:
+    """Return the name that ends at ``end``; the trigger saw its ASCII part only, from ``start``."""
+    if start and not view[start - 1].isascii() or not view[start].isascii():
+        match = _NAME_REVERSED.match(view[max(0, end - _LONGEST_NAME) : end][::-1])
+        return "" if match is None else match[0][::-1].replace(FILLER, "")
+    return view[max(start, end - _LONGEST_NAME) : end].replace(FILLER, "").strip(".-")
 
 
 def _user_and_password(view: str, start: int) -> Span | None:
@@ -93,7 +103,7 @@ def _user_and_password(view: str, start: int) -> Span | None:
 
 
 def _bearer(view: str, start: int) -> Span | None:
-    match = re.compile(r"[A-Za-z0-9._~+/-]{8,4096}={0,2}").match(view, start)
+    match = _BEARER.match(view, start)
     if match is None or _refused(match[0]) or not any(character.isdigit() for character in match[0]):
         return None
     return Span(start, match.end(), Label.GENERIC_SECRET)
@@ -104,10 +114,10 @@ def _value(view: str, position: int, name: str) -> Span | None:
     if opening is None:
         return None
     start = opening.end()
-    scheme = _SCHEME.match(view, start)
-    if scheme is not None:
-        start = scheme.end()
-    password = _PASSWORD_WORD.search(name) is not None
+    if view[start : start + 1] in _SCHEME_STARTS:
+        scheme = _SCHEME.match(view, start)
+        start = start if scheme is None else scheme.end()
+    password = is_password_name(name)
     if opening[1]:
         end = _closing(view, start, opening[1])
         accepted = _accepts_quoted(view[start:end], password=password)
@@ -131,7 +141,7 @@ def _unquoted_end(view: str, start: int) -> int:
     cut = _CUT.search(view, start, match.end())
     end = cut.start() if cut is not None else match.end()
     # A closing bracket or a full stop belongs to the sentence, not to the secret, unless it was opened inside.
-    while end > start and (view[end - 1] in ".,;:" or (view[end - 1] in ")]}" and not _opened(view[start:end]))):
+    while end > start and (view[end - 1] in ".,;:\\" or (view[end - 1] in ")]}" and not _opened(view[start:end]))):
         end -= 1
     return end
 

@@ -22,9 +22,11 @@ _IBAN_LENGTHS = {
 }
 _IBAN_LENGTHS |= {"BF": 28, "BJ": 28, "CI": 28, "CM": 27, "SN": 28, "ML": 28, "MZ": 25, "AO": 25, "CV": 25, "GW": 25}
 _IBAN_LENGTHS |= {"NE": 28, "TG": 28, "MA": 28, "IR": 26, "HN": 28, "DJ": 27, "NI": 28, "BI": 27}
-_IBAN = re.compile(r"[A-Za-z]{2}\d\d(?:[ -]?[A-Za-z0-9]){11,30}")
+_IBANS = {
+    country: re.compile(rf"[A-Za-z]{{2}}\d\d(?:[ -]?[A-Za-z0-9]){{{length - 4}}}(?![A-Za-z0-9])") for country, length in _IBAN_LENGTHS.items()
+}
 _IBAN_MODULUS = 97
-_SHORTEST_IBAN = 15
+_IBAN_DIGITS = {ord(" "): None, ord("-"): None} | {ord(letter): str(value) for value, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10)}
 
 # Letters and digits as in ICAO 9303 part 4 (up to 9) and national forms; Russia writes 45 08 123456.
 _PASSPORT = re.compile(r"(?:[A-Za-z0-9]{6,12}|\d\d ?\d\d ?(?:№ ?)?\d{6}|[A-Z]{1,2} \d{6,8})(?![A-Za-z0-9])")
@@ -33,21 +35,13 @@ _PASSPORT_DIGITS = 3
 
 def find_iban(view: str, position: int) -> Span | None:
     """Return the IBAN that begins at ``position``: its country's length, and ISO 7064 mod 97-10."""
-    length = _IBAN_LENGTHS.get(view[position : position + 2].upper())
-    match = _IBAN.match(view, position) if length else None
-    if match is None or length is None or (position and view[position - 1].isascii() and view[position - 1].isalnum()):
+    pattern = _IBANS.get(view[position : position + 2].upper())
+    match = pattern.match(view, position) if pattern else None
+    if match is None or (position and view[position - 1].isascii() and view[position - 1].isalnum()):
         return None
-    characters: list[str] = []
-    end = position
-    for end, character in enumerate(match[0], position + 1):
-        if character not in " -":
-            characters.append(character)
-            if len(characters) == length:
-                break
-    following = view[end : end + 1]
-    if len(characters) < length or (following.isascii() and following.isalnum()):
-        return None
-    return Span(position, end, Label.IBAN) if _mod97("".join(characters).upper()) == 1 else None
+    iban = match[0].upper()
+    remainder = int((iban[4:] + iban[:4]).translate(_IBAN_DIGITS)) % _IBAN_MODULUS
+    return Span(position, match.end(), Label.IBAN) if remainder == 1 else None
 
 
 def find_passport(view: str, position: int) -> Span | None:
@@ -60,7 +54,3 @@ def find_passport(view: str, position: int) -> Span | None:
     mixed_case = text != text.upper() and text != text.lower()
     return None if digits < _PASSPORT_DIGITS or mixed_case else Span(position, match.end(), Label.PASSPORT)
 
-
-def _mod97(iban: str) -> int:
-    rearranged = iban[4:] + iban[:4]
-    return int("".join(str(int(character, 36)) for character in rearranged)) % _IBAN_MODULUS

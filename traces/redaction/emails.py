@@ -13,7 +13,7 @@ LOCAL_REACH = 256  # characters before an @ in which its local part or URL must 
 # Letters of every script with their combining marks, without punctuation, symbols and separators.
 _LETTER = r"\w\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e\u1000-\u109f\u1780-\u17ff" + FILLER
 _LOCAL_REVERSED = re.compile(rf"[{_LETTER}.+'%-]{{1,{LOCAL_REACH}}}")
-_QUOTED_REVERSED = re.compile(rf"{FILLER}*\"[^\"\n\x00]{{1,64}}\"")
+_QUOTED_REVERSED = re.compile(rf"{FILLER}*\"[^\"\n\x00:,{{}}\[\]]{{0,64}}\w[^\"\n\x00:,{{}}\[\]]{{0,64}}\"")
 _LABEL = rf"[{_LETTER}](?:[{_LETTER}-]{{0,61}}[{_LETTER}])?"
 _DOMAIN = re.compile(rf"{FILLER}*(?:{_LABEL}\.){{1,8}}")
 _LITERAL = re.compile(rf"{FILLER}*\[(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|IPv6:[0-9A-Fa-f:.]{{2,45}})\]")

@@ -9,25 +9,32 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
 from traces.redaction.spans import Label, Span
 
-# What may stand in a payment card: issuer prefix and lengths (ISO/IEC 7812).
 _CARD = re.compile(r"\d(?:[ -]?\d){12,18}(?!\d)")
 _CARD_GROUPS = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (6, 13), (4, 4, 5), (8, 8)})
-_ISSUERS: tuple[tuple[re.Pattern[str], frozenset[int]], ...] = tuple(
-    (re.compile(prefix), frozenset(lengths))
-    for prefix, lengths in (
-        (r"4", (13, 16, 19)),  # Visa
-        (r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,)),  # Mastercard
-        (r"3[47]", (15,)),  # American Express
-        (r"3(?:0[0-5]|095|[689])", (14, 16, 19)),  # Diners Club
-        (r"6011|64[4-9]|65", (16, 19)),  # Discover
-        (r"35(?:2[89]|[3-8])", (16, 17, 18, 19)),  # JCB
-        (r"62|81", (16, 17, 18, 19)),  # UnionPay
-        (r"50|5[6-9]|6[0-9]", (16, 18, 19)),  # Maestro and national schemes
-        (r"220[0-4]", (16,)),  # Mir
-        (r"9792", (16,)),  # Troy
-    )
-)
+def _issuers() -> dict[str, frozenset[int]]:
+    """Lengths of a card's number by its first four digits."""
+    table: dict[str, set[int]] = {}
+    for lengths, ranges in (
+        ((13, 16, 19), ((4000, 4999),)),  # Visa
+        ((16,), ((2221, 2720), (5100, 5599))),  # Mastercard
+        ((15,), ((3400, 3499), (3700, 3799))),  # American Express
+        ((14, 16, 19), ((3000, 3059), (3095, 3095), (3600, 3699), (3800, 3999))),  # Diners Club
+        ((16, 19), ((6011, 6011), (6440, 6599))),  # Discover
+        ((16, 17, 18, 19), ((3528, 3589),)),  # JCB
+        ((16, 17, 18, 19), ((6200, 6299), (8100, 8199))),  # UnionPay
+        ((16, 18, 19), ((5000, 5099), (5600, 5999), (6000, 6999))),  # Maestro and national schemes
+        ((16,), ((2200, 2204), (9792, 9792))),  # Mir, Troy
+    ):
+        for first, last in ranges:
+            for prefix in range(first, last + 1):
+                table.setdefault(str(prefix), set()).update(lengths)
+    return {prefix: frozenset(lengths) for prefix, lengths in table.items()}
 
+
+_ISSUERS = _issuers()
+_DOUBLED = bytes.maketrans(b"0123456789", bytes([0, 2, 4, 6, 8, 1, 3, 5, 7, 9]))
+_DIGIT_SUM_OFFSET = ord("0")
+_NO_PUNCTUATION = {ord(character): None for character in " .-/()+"}
 _CARD_CONTEXT = re.compile(r"(?i)card|\bpan\b|carte|karte|tarjeta|cart[aã]o|carta\b|kreditn|карт|卡|カード|카드")
 _USUAL_CARD_LENGTH = 16  # longer ones exist, but a bare run of 19 digits is more often an identifier
 
@@ -37,6 +44,7 @@ _SSN_CONTEXT = re.compile(r"(?i)\bs\.?s\.?n\b|\bss ?#|social.?sec|soc\.? sec|soz
 _EXTENSION = re.compile(
     r"(?i)(?:,? ?(?:ext(?:ension)?\b\.?|extn\b\.?|x|durchwahl|poste|interno|anexo|ramal|доб\.?|#)[ :.]{0,2}|;ext=)\d{1,6}(?!\d)",
 )
+_EXTENSION_STARTS = frozenset(" ,;xXeE#dD")
 _INTERNATIONAL = re.compile(r"(?:\+|00)[ .-]?\(?\d(?:[ .\-/()]{0,3}\d){5,16}\)?")
 _SEPARATED = re.compile(r"\(?\+?\d(?:[ .\-/()]{0,3}\d){5,16}")
 _AREA = re.compile(r"\(\+?\d{1,5}\)")
@@ -64,19 +72,14 @@ _MIN_INTERNATIONAL = 7
 
 def luhn(digits: str) -> bool:
     """Whether the last digit of ``digits`` is its Luhn check digit (ISO/IEC 7812-1, annex B)."""
-    total = 0
-    for index, character in enumerate(reversed(digits)):
-        value = ord(character) - 48
-        if index & 1:
-            value += value if value < 5 else value - 9  # noqa: PLR2004
-        total += value
-    return total % 10 == 0
+    single = digits[::-2].encode()
+    doubled = digits[-2::-2].encode().translate(_DOUBLED)
+    return (sum(single) - _DIGIT_SUM_OFFSET * len(single) + sum(doubled)) % 10 == 0
 
 
 def is_card(digits: str) -> bool:
     """Whether ``digits`` has an issuer's prefix and length and a right check digit."""
-    length = len(digits)
-    return any(length in lengths and prefix.match(digits) for prefix, lengths in _ISSUERS) and luhn(digits)
+    return len(digits) in _ISSUERS.get(digits[:4], ()) and luhn(digits)
 
 
 def find_card(view: str, position: int) -> Span | None:
@@ -112,14 +115,15 @@ def find_phone(view: str, position: int, *, context: bool) -> Span | None:
     """
     if view[position] == "(" and not _AREA.match(view, position):
         position += 1
-    end = _international(view, position)
-    if end is None:
+    first = view[position]
+    end = _international(view, position) if first == "+" or view.startswith("00", position) else None
+    if end is None and first != "+":
         end = _national(view, position, context=context)
     if end is None and context:
         end = _in_context(view, position)
     if end is None or _glued(view, position, end):
         return None
-    extension = _EXTENSION.match(view, end)
+    extension = _EXTENSION.match(view, end) if view[end : end + 1] in _EXTENSION_STARTS else None
     return Span(position, extension.end() if extension else end, Label.PHONE)
 
 
@@ -147,7 +151,7 @@ def _international(view: str, position: int) -> int | None:
     if text.count(")") > text.count("("):
         text = text[:-1]
     while text:
-        digits = re.sub(r"\D", "", re.sub(r"\(0\)", "", text))
+        digits = text.replace("(0)", "").translate(_NO_PUNCTUATION)
         digits = digits.removeprefix("00") if text.startswith("00") else digits
         if len(digits) < _MIN_INTERNATIONAL:
             return None
@@ -164,18 +168,19 @@ def _international(view: str, position: int) -> int | None:
 def _possible(digits: str) -> bool:
     """Whether ``digits``, a country calling code and a national number, has a length of that country's plan."""
     for width in (1, 2, 3):
-        code = int(digits[:width])
-        if code in COUNTRY_CODE_TO_REGION_CODE:
+        lengths = _national_lengths(digits[:width])
+        if lengths:
             national = digits[width:]
-            lengths = _national_lengths(code)
             return len(national) in lengths or (national.startswith("0") and len(national) - 1 in lengths)
     return False
 
 
-@lru_cache(maxsize=512)
-def _national_lengths(country_code: int) -> frozenset[int]:
+@lru_cache(maxsize=2048)
+def _national_lengths(digits: str) -> frozenset[int]:
+    """Return the possible lengths of national numbers of the country calling code ``digits``; none for no such code."""
     lengths: set[int] = set()
-    for region in COUNTRY_CODE_TO_REGION_CODE[country_code]:
+    country_code = int(digits)
+    for region in COUNTRY_CODE_TO_REGION_CODE.get(country_code, ()):
         metadata = (
             PhoneMetadata.metadata_for_nongeo_region(country_code)
             if region == "001"
@@ -190,10 +195,7 @@ def _national_lengths(country_code: int) -> frozenset[int]:
 def _national(view: str, position: int, *, context: bool) -> int | None:
     if not context and _IN_ROW.search(view, max(0, position - 2), position):
         return None
-    match = _NANP.match(view, position)
-    if match is not None:
-        return match.end()
-    match = _INDIAN.match(view, position)
+    match = _NANP.match(view, position) or _INDIAN.match(view, position)
     if match is not None:
         return match.end()
     match = _TRUNK.match(view, position)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from itertools import accumulate
 from typing import Any
+
+import orjson
 
 from traces.redaction.custom import CustomRule, TooManyMatchesError, find_custom
 from traces.redaction.replacement import Replacement
@@ -18,6 +21,20 @@ _SEPARATOR = "\n\x00\n"
 # Redaction is repeated until nothing is found, so that redacting twice is redacting once. It settles in the first round
 # nearly always; a text that does not settle is replaced whole.
 _ROUNDS = 4
+
+# What a neighbour of a value may look at: the character beside it, or a space or dash and a digit.
+_FOLLOWS = re.compile(r"[\w.%+:/@\\-]|[ -]\d").match
+_BESIDE = frozenset("_.%+:/@\\-")
+
+
+def _touches(text: str, start: int) -> bool:
+    """Whether a value that begins at ``start`` touches a word, or a digit across a space or dash."""
+    if not start:
+        return False
+    before = text[start - 1]
+    if before == " ":
+        return text[start - 2 : start - 1].isdecimal()
+    return before.isalnum() or before in _BESIDE
 
 
 class Redactor:
@@ -35,7 +52,7 @@ class Redactor:
 
     def hits(self, text: str) -> list[Hit]:
         """Return the spans of ``text`` with their tokens."""
-        return self._hits(text, self._scanner.spans(text))
+        return self._hits(text, self._scanner.spans(self._replacement.masked(text)))
 
     def redact(self, value: Any) -> Any:
         """Return a copy of ``value`` in which every recognised value is replaced by its token.
@@ -44,11 +61,20 @@ class Redactor:
         unchanged may be shared with the argument. Never raises for the form of ``value``: what can't be read (a cycle,
         more than 100 levels) is replaced whole.
         """
+        if isinstance(value, (dict, list)) and not self._rules and self._is_clean(value):
+            return value
         return Tree(self._replacement, self._rewrite_all, secrets=self._categories.secrets).redact(value)
 
     def stream(self) -> RedactionStream:
         """Return a redactor of one text that arrives in chunks."""
         return RedactionStream(self)
+
+    def _is_clean(self, value: Any) -> bool:
+        """Whether one look at the whole value as JSON shows that nothing is to be redacted."""
+        try:
+            return self._scanner.is_clean(orjson.dumps(value).decode())
+        except TypeError:  # what JSON can't hold: bytes, sets, cycles, huge integers
+            return False
 
     def _rewrite_all(self, texts: list[str], contexts: dict[int, str]) -> dict[int, str]:
         """Redact ``texts`` together, each read behind its context word, if any; return those that changed, by index."""
@@ -56,32 +82,64 @@ class Redactor:
         pending = list(range(len(texts)))
         current = texts
         for _ in range(_ROUNDS):
-            dirty = self._one_round(current, contexts)
+            dirty, unsettled = self._one_round(current, contexts)
             changed |= {pending[index]: text for index, text in dirty.items()}
-            if not dirty:
+            if not unsettled:
                 return changed
-            contexts = {position: contexts[index] for position, index in enumerate(dirty) if index in contexts}
-            pending = [pending[index] for index in dirty]
-            current = list(dirty.values())
+            contexts = {position: contexts[index] for position, index in enumerate(unsettled) if index in contexts}
+            pending = [pending[index] for index in unsettled]
+            current = [dirty[index] for index in unsettled]
         return changed | {index: self._replacement.token(Label.GENERIC_SECRET) for index in pending}
 
-    def _one_round(self, texts: list[str], contexts: dict[int, str]) -> dict[int, str]:
+    def _one_round(self, texts: list[str], contexts: dict[int, str]) -> tuple[dict[int, str], list[int]]:
+        """Return the texts that changed, by index, and which of them must be looked at again."""
         joined = texts
         if contexts:
             joined = texts.copy()
             for index, context in contexts.items():
                 joined[index] = context + texts[index]
-        starts = list(accumulate((len(text) + len(_SEPARATOR) for text in joined), initial=0))
+        text = _SEPARATOR.join(joined)
+        spans = self._scanner.spans(self._replacement.masked(text))
+        if self._rules or text.count(_SEPARATOR) >= len(joined):
+            dirty = self._each(texts, joined, spans)
+            return dirty, list(dirty)
+        if not spans:
+            return {}, []
+        token = self._replacement.token
+        parts: list[str] = []
+        position = 0
+        for start, end, label in spans:
+            parts += (text[position:start], token(label, text[start:end]))
+            position = end
+        parts.append(text[position:])
+        rewritten = "".join(parts).split(_SEPARATOR)
+        dirty = {
+            index: new[len(contexts[index]) :] if index in contexts else new
+            for index, (old, new) in enumerate(zip(joined, rewritten, strict=True))
+            if old != new
+        }
+        return dirty, self._unsettled(text, joined, spans, dirty)
+
+    def _unsettled(self, text: str, joined: list[str], spans: list[Span], dirty: dict[int, str]) -> list[int]:
+        """Return the texts in which a token touches what stands beside it, so that this may now be read differently."""
+        touching = [span.start for span in spans if _touches(text, span.start) or _FOLLOWS(text, span.end)]
+        if not touching:
+            return []
+        starts = list(accumulate([len(part) + len(_SEPARATOR) for part in joined], initial=0))
+        return sorted({bisect_right(starts, start) - 1 for start in touching} & dirty.keys())
+
+    def _each(self, texts: list[str], joined: list[str], spans: list[Span]) -> dict[int, str]:
+        """Redact text by text: the way when there are patterns, which see one text at a time."""
+        starts = list(accumulate([len(text) + len(_SEPARATOR) for text in joined], initial=0))
         found: dict[int, list[Span]] = {}
-        for span in self._scanner.spans(_SEPARATOR.join(joined)):
+        for span in spans:
             index = bisect_right(starts, span.start) - 1
-            base = starts[index] + len(contexts.get(index, ""))
+            base = starts[index] + len(joined[index]) - len(texts[index])
             start, end = max(0, span.start - base), min(span.end - base, len(texts[index]))
             if start < end:
                 found.setdefault(index, []).append(Span(start, end, span.label))
         dirty: dict[int, str] = {}
-        for index in range(len(texts)) if self._rules else found:
-            text = texts[index]
+        for index, text in enumerate(texts):
             rewritten = rewrite(text, self._hits(text, found.get(index, [])), 0, len(text))
             if rewritten != text:
                 dirty[index] = rewritten

@@ -39,9 +39,21 @@ class Replacement:
             return f"[{label}:{self._digest(label, value)}]"
         return f"[{label}]"
 
+    def masked(self, text: str) -> str:
+        """Return ``text`` with every token as NUL characters, through which no value reaches; of the same length."""
+        if self._text in text:
+            text = text.replace(self._text, "\0" * len(self._text))
+        if "[" in text:
+            text = TYPED_TOKEN.sub(_nul, text)
+        return text
+
     def _digest(self, label: str, value: str) -> str:
         digest = hmac.new(self._key, f"{label}\0{_normalised(label, value)}".encode(errors="replace"), hashlib.sha256)
         return base64.b32encode(digest.digest()).decode().lower()[:_DIGEST_CHARACTERS]
+
+
+def _nul(token: re.Match[str]) -> str:
+    return "\0" * (token.end() - token.start())
 
 
 def _normalised(label: str, value: str) -> str:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from traces.redaction import credentials, tokens
 from traces.redaction.addresses import find_ip
-from traces.redaction.canonical import canonical_view, scan_bytes
+from traces.redaction.canonical import FILLER, canonical_view, scan_bytes
 from traces.redaction.documents import find_iban, find_passport
 from traces.redaction.emails import find_emails
 from traces.redaction.engine import Pattern, compile_pattern
+from traces.redaction.keys import NAME_TRIGGER, KeyKind, kind_of
 from traces.redaction.numeric import find_card, find_phone, find_ssn
 from traces.redaction.spans import Label, Span, merge
 
@@ -29,6 +30,16 @@ class Categories(NamedTuple):
 
 
 Validator = Callable[[str, int, int], Span | None]
+
+
+class _Pass(NamedTuple):
+    """A trigger pattern, the judge of its matches, and whether a match can hide another that begins inside it."""
+
+    pattern: Pattern
+    validate: Validator
+    nested: bool
+
+
 
 _LONG_PHONE_WORDS = (
     r"phones?|mobile|landline|telefon\w{0,7}|t.l.phone|tel.fono|telefone|telefoon|whatsapp|handynummer|rufnummer|durchwahl|cellulare|celular"
@@ -47,20 +58,22 @@ _PHONE_TRIGGER = (
     r"|\([2-9]\d{2}\)[-. ]?\d{3}[-. ]\d{4}\b|\b[2-9]\d{2}[-. ]\d{3}[-. ]\d{4}\b|\b1[-. ]\(?[2-9]\d{2}\)?[-. ]\d{3}[-. ]\d{4}\b"
     r"|(?:\(|\b)0[1-9]\d{0,4}\)?[ ./-]{0,2}\d{2,8}(?:[ ./-]?\d){2}"
     r"|\b[6-9]\d{4}[ -]\d{5}\b"
-    rf"|(?i:(?:{_LONG_PHONE_WORDS}|(?:\b|_)(?:{_SHORT_PHONE_WORDS}))(?:[^a-z\d\n\x00][^\d\n\x00]{{0,24}}|number[^\d\n\x00]{{0,8}}|n[or][^\d\n\x00]{{0,8}})?){_NUMBER}"
+    rf"|(?i:(?:{_LONG_PHONE_WORDS}|(?:\b|_)(?:{_SHORT_PHONE_WORDS}))(?:[^a-z\d\n\x00|\]][^\d\n\x00|\]]{{0,24}}|number[^\d\n\x00|\]]{{0,8}}|n[or][^\d\n\x00|\]]{{0,8}})?){_NUMBER}"
     rf"|(?:\?\?)[^\d\n\x00]{{1,10}}{_NUMBER}"
 )
 _PASSPORT_WORDS = r"passport|passeport|reisepass|pasaporte|passaporto?|paspoort|paszport|pasaport"
-_DOCUMENT_TRIGGER = rf"\b[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|(?i:{_PASSPORT_WORDS})[^\n\x00]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,12}}\d{{5}}"
+_DOCUMENT_TRIGGER = rf"\b[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|(?i:{_PASSPORT_WORDS})[^\n\x00|\]]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,12}}\d{{5}}"
 _IP_TRIGGER = (
     r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\b[0-9A-Fa-f]{1,4}:(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]|::[0-9A-Fa-f]{1,4}"
 )
 
 _PASSPORT_WORD = re.compile(rf"(?i){_PASSPORT_WORDS}|护照|護照|旅券|パスポート|паспорт|여권")
 _SSN_WORD = re.compile(r"(?i)ssn|social")
-_PHONE_WORD = re.compile(rf"(?i)(?:{_PHONE_WORDS})|電話|电话|手机|手機|携帯|тел|моб|전화|핸드폰|联系")
+_FOREIGN_PHONE_WORD = re.compile("電話|电话|手机|手機|携帯|(?i:тел|моб)|전화|핸드폰|联系")
 _NUMBER_START = re.compile(r"[+(]{0,2}\d")
 _DOCUMENT_NUMBER = re.compile(r"[A-Za-z0-9]+")
+_LINE_END = re.compile(r"[\n\x00|\]]")
+_PASSPORT_REACH = 64
 _DOCUMENT_WORDS = 6  # words that may stand between "passport" and its number
 
 
@@ -80,41 +93,82 @@ class Scanner:
         if not self._categories.secrets:
             found = [span for span in found if span.label is not Label.URL_CREDENTIALS]
         buffer = scan_bytes(view)
-        for pattern, validate in self._passes:
-            found += _scan(pattern, validate, view, buffer)
+        for scan_pass in self._passes:
+            found += _scan(scan_pass, view, buffer)
         return merge(found)
 
 
-def _scan(pattern: Pattern, validate: Validator, view: str, buffer: bytes) -> Iterator[Span]:
-    position = 0
-    while True:
-        match = pattern.search(buffer, position)
-        if match is None:
-            return
+    def is_clean(self, document: str) -> bool:
+        """Whether nothing in a JSON ``document`` would be redacted, field names included.
+
+        A quick answer for the usual case: it may be wrong in the direction of False only.
+        """
+        # Where there is much to redact, the first lines show it.
+        if len(document) > _HEAD and self.spans(document[:_HEAD]):
+            return False
+        view = canonical_view(document)
+        if "@" in view and next(find_emails(view), None) is not None:
+            return False
+        buffer = scan_bytes(view)
+        if self._categories.secrets or self._categories.phones or self._categories.ids:
+            for match in _NAMES.finditer(buffer):
+                start, end = match.span()
+                name = view[view.rfind('"', 0, start + 1) + 1 : end - 2].replace(FILLER, "")
+                unset = view[end : end + 8].lstrip(" ").startswith(_UNSET)
+                if not unset and _NAME.fullmatch(name) and kind_of(name) is not KeyKind.PLAIN:
+                    return False
+        return all(next(_scan(scan_pass, view, buffer), None) is None for scan_pass in self._passes)
+
+
+def _scan(scan_pass: _Pass, view: str, buffer: bytes) -> Iterator[Span]:
+    pattern, validate, nested = scan_pass
+    behind = 0  # where the last accepted span ends
+    for match in pattern.finditer(buffer):
         start, end = match.span()
-        span = validate(view, start, end)
-        if span is None:
-            position = _next_start(buffer, start, end)
-        else:
-            yield span
-            position = max(span.end, start + 1)
+        while end > behind:
+            span = validate(view, start, end) if start >= behind else None
+            if span is not None:
+                yield span
+                behind = span.end
+                if behind >= end:
+                    break
+            # A trigger may hide another one: a word whose number is refused, a span that ends inside the trigger.
+            inner = _inner(pattern, buffer, max(behind, _next_start(buffer, start, end)), end) if nested else None
+            if inner is None:
+                break
+            start, end = inner
+
+
+def _inner(pattern: Pattern, buffer: bytes, start: int, end: int) -> tuple[int, int] | None:
+    """Return the next trigger that begins in ``buffer[start:end]``, an earlier trigger's rest."""
+    if end - start < _SHORTEST_TRIGGER:
+        return None
+    match = pattern.search(buffer, start)
+    return match.span() if match is not None and match.start() < end else None
 
 
 _GROUP = re.compile(rb"\W*\w+")
+_SHORTEST_TRIGGER = 7
 
 
 def _next_start(buffer: bytes, start: int, end: int) -> int:
-    """Where to look on after a refused trigger: behind its first word, so that a number inside it is still found."""
+    """Where to look on in a refused trigger: behind its first word."""
     group = _GROUP.match(buffer, start, end)
     return end if group is None else max(start + 1, group.end())
 
 
+_NAME = re.compile(r"[^\s=]+")
+_HEAD = 2048
+_UNSET = ("null", "true", "false")
+_NAMES = compile_pattern(NAME_TRIGGER.encode("ascii"))
+
+
 @lru_cache(maxsize=64)
-def _passes(categories: Categories) -> tuple[tuple[Pattern, Validator], ...]:
-    passes: list[tuple[Pattern, Validator]] = []
+def _passes(categories: Categories) -> tuple[_Pass, ...]:
+    passes: list[_Pass] = []
     if categories.secrets:
-        passes.append((_compile(tokens.TRIGGER), _token))
-        passes.append((_compile(credentials.TRIGGER), credentials.find_credential))
+        passes.append(_Pass(_compile(tokens.TRIGGER), _token, nested=True))
+        passes.append(_Pass(_compile(credentials.TRIGGER), credentials.find_credential, nested=False))
     values = [
         trigger
         for enabled, trigger in (
@@ -126,9 +180,9 @@ def _passes(categories: Categories) -> tuple[tuple[Pattern, Validator], ...]:
         if enabled
     ]
     if values:
-        passes.append((_compile("|".join(values)), _value_validator(categories)))
+        passes.append(_Pass(_compile("|".join(values)), _value_validator(categories), nested=True))
     if categories.ips:
-        passes.append((_compile(_IP_TRIGGER), lambda view, start, _end: find_ip(view, start)))
+        passes.append(_Pass(_compile(_IP_TRIGGER), lambda view, start, _end: find_ip(view, start), nested=False))
     return tuple(passes)
 
 
@@ -143,10 +197,15 @@ def _token(view: str, start: int, _end: int) -> Span | None:
 def _value_validator(categories: Categories) -> Validator:
     def validate(view: str, start: int, end: int) -> Span | None:
         first = view[start]
-        if first in "+(" or first.isdecimal():
+        if first in "+(0":
+            span = find_phone(view, start, context=False) if categories.phones else None
+            return find_ssn(view, start) if span is None and first == "0" and categories.ids else span
+        if first.isdecimal():
             return _number(categories, view, start, context=False)
         if categories.ids:
-            span = find_iban(view, start) or _passport(view, start, end)
+            if view[start + 2].isdecimal() and first.isascii():
+                return find_iban(view, start)
+            span = _passport(view, start, end)
             if span is not None:
                 return span
         return _number_behind_word(categories, view, start, end)
@@ -167,16 +226,18 @@ def _number_behind_word(categories: Categories, view: str, start: int, end: int)
     number = _NUMBER_START.search(view, start, end)
     if number is None:
         return None
-    before = view[max(0, start - 8) : number.start()]
-    return _number(categories, view, number.start(), context=_PHONE_WORD.search(before) is not None)
+    context = view[start].isascii() and view[start] != "?" or _FOREIGN_PHONE_WORD.search(view, max(0, start - 8), number.start()) is not None
+    return _number(categories, view, number.start(), context=context)
 
 
 def _passport(view: str, start: int, end: int) -> Span | None:
+    if view[start] not in "pPrR" and view[start].isascii():
+        return None
     word = _PASSPORT_WORD.search(view, max(0, start - 8), end)
     if word is None:
         return None
-    line = view.find("\n", word.end(), word.end() + 64)
-    stop = line if line >= 0 else min(len(view), word.end() + 64)
+    line = _LINE_END.search(view, word.end(), word.end() + _PASSPORT_REACH)
+    stop = line.start() if line is not None else min(len(view), word.end() + _PASSPORT_REACH)
     for count, candidate in enumerate(_DOCUMENT_NUMBER.finditer(view, word.end(), stop)):
         span = find_passport(view, candidate.start())
         if span is not None:

@@ -16,7 +16,8 @@ _X = r"[0-9a-fA-F]"
 # (label, prefix for the trigger, rest for the validator). The trigger adds what the rest must begin with.
 _FORMS: tuple[tuple[Label, str, str], ...] = (
     (Label.OPENAI_KEY, r"sk-(?:proj|svcacct|admin|service|None)-", rf"{_W}{{20,}}"),
-    (Label.OPENAI_KEY, r"sk-", rf"{_A}{{10,}}T3BlbkFJ{_A}{{10,}}"),
+    # Not the old keys' fixed middle: endpoints that speak OpenAI's language hand out keys of this form without it.
+    (Label.OPENAI_KEY, r"sk-(?:test-|live-)?", rf"{_A}{{20,}}"),
     (Label.OPENAI_KEY, r"sess-", rf"{_A}{{40}}"),
     (Label.VENDOR_TOKEN, r"sk-(?:ant|or|lf|cp|litellm|kimi)-", rf"{_W}{{16,}}"),
     (Label.GITHUB_TOKEN, r"gh[opusr]_", rf"{_A}{{30,}}"),

@@ -7,12 +7,12 @@ import enum
 import json
 import uuid
 from collections.abc import Callable, Mapping, Set
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from traces.redaction.credentials import is_placeholder
-from traces.redaction.keys import KeyKind, context_of, kind_of, label_of
+from traces.redaction.keys import FieldName, KeyKind, field_name, kind_of, label_of
 from traces.redaction.replacement import Replacement
 from traces.redaction.spans import Label
 
@@ -21,6 +21,7 @@ MAX_NODES = 2_000_000  # values in one call; what is beyond is replaced whole
 _SMALLEST_TESTED = 10**8  # integers of nine digits or more can be cards, phones and social security numbers
 _JSON_OPENINGS = frozenset('{["')
 _SHORTEST_JSON = 6
+_PLAIN_TYPES = frozenset({type(None), bool, float})
 _UNTOUCHED = (type(None), bool, float, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
 _HEADER_NAMES = frozenset({"authorization", "cookie"})
 _PAIR = 2
@@ -37,13 +38,8 @@ class _Form(enum.Enum):
     KEY = 3
 
 
-class _Node(NamedTuple):
-    """A container, where it hangs, and the JSON text it was parsed from, if any."""
-
-    value: Any
-    parent: int
-    key: Any
-    source: str | None
+_Node = tuple[Any, int, Any, str | None]
+"""A container, the index of its parent and its key there, and the JSON text it was parsed from, if any."""
 
 
 class Tree:
@@ -66,7 +62,7 @@ class Tree:
     def redact(self, value: Any) -> Any:
         """Return the redacted copy of ``value``."""
         root = [value]
-        self._nodes.append(_Node(root, -1, 0, None))
+        self._nodes.append((root, -1, 0, None))
         self._value(value, 0, 0, "", 0)
         for index, text in self._rewrite(self._texts, self._contexts).items() if self._texts else ():
             self._put_back(index, text)
@@ -132,7 +128,7 @@ class Tree:
         if not parsed or (isinstance(parsed, str) and parsed[0] not in _JSON_OPENINGS):
             return False
         holder = [parsed]
-        self._nodes.append(_Node(holder, node, key, text))
+        self._nodes.append((holder, node, key, text))
         self._value(parsed, len(self._nodes) - 1, 0, "", depth + 1)
         return True
 
@@ -142,9 +138,9 @@ class Tree:
             self._replace(parent, key, Label.GENERIC_SECRET)
             return
         node = len(self._nodes)
-        self._nodes.append(_Node(value, parent, key, None))
+        self._nodes.append((value, parent, key, None))
         self._path.add(id(value))
-        if isinstance(value, Mapping):
+        if type(value) is dict or isinstance(value, Mapping):
             self._mapping(value, node, depth + 1)
         else:
             self._sequence(value, node, context, depth + 1)
@@ -153,27 +149,34 @@ class Tree:
     def _mapping(self, value: Mapping[Any, Any], node: int, depth: int) -> None:
         texts, places = self._texts, self._places
         for key, item in value.items():
-            context = ""
-            if type(key) is str:
-                kind = kind_of(key)
-                if kind is not KeyKind.PLAIN:
-                    if kind is KeyKind.SECRET:
-                        if self._secrets and self._is_set(item):
-                            self._replace(node, key, label_of(key))
-                            continue
-                    else:
-                        context = context_of(key)
-                if not (len(key) < 16 and key.isidentifier()):  # noqa: PLR2004
-                    self._text(key, node, key, _Form.KEY, "")
-            else:
+            kind = type(item)
+            if type(key) is not str:
                 self._other_key(key, node)
-            if type(item) is str and not context and item and item[0] not in _JSON_OPENINGS:
-                texts.append(item)
-                places.append((node, key))
-            else:
-                self._value(item, node, key, context, depth)
+            elif (name := field_name(key)) is not None:
+                self._named(name, item, node, key, depth)
+                continue
+            # Most items are short texts and small numbers: they are told apart here, without a call.
+            if kind is str:
+                if item and item[0] not in _JSON_OPENINGS:
+                    texts.append(item)
+                    places.append((node, key))
+                elif item:
+                    self._value(item, node, key, "", depth)
+            elif kind is dict or kind is list:
+                self._container(item, node, key, "", depth)
+            elif kind not in _PLAIN_TYPES and not (kind is int and -_SMALLEST_TESTED < item < _SMALLEST_TESTED):
+                self._value(item, node, key, "", depth)
         if self._secrets and "value" in value:
             self._named_pair(value, node)
+
+    def _named(self, name: FieldName, item: Any, node: int, key: str, depth: int) -> None:
+        """Take the item of a field whose name says something."""
+        if name.kind is KeyKind.SECRET and self._secrets and self._is_set(item):
+            self._replace(node, key, label_of(key))
+        else:
+            if name.scanned:
+                self._text(key, node, key, _Form.KEY, "")
+            self._value(item, node, key, name.context, depth)
 
     def _other_key(self, key: Any, node: int) -> None:
         if key is None or isinstance(key, (bool, float)):
@@ -229,16 +232,18 @@ class Tree:
             changes, renames = self._changes.get(index), self._renames.get(index)
             if changes is None and renames is None:
                 continue
-            node = self._nodes[index]
-            new = _copy(node.value, changes or {}, renames or {})
-            if node.source is not None:
-                new = _dump(new[0], node.source)
-            self._changes.setdefault(node.parent, {})[node.key] = new
+            value, parent, key, source = self._nodes[index]
+            new = _copy(value, changes or {}, renames or {})
+            if source is not None:
+                new = _dump(new[0], source)
+            self._changes.setdefault(parent, {})[key] = new
         return self._changes.get(0, {}).get(0, root[0])
 
 
 def _copy(value: Any, changes: dict[Any, Any], renames: dict[Any, str]) -> Any:
     """Return a copy of a container with changed items and renamed keys."""
+    if type(value) is dict and not renames:
+        return {**value, **changes}
     if isinstance(value, Mapping):
         return _copy_mapping(value, changes, renames)
     items = [changes.get(index, item) for index, item in enumerate(value)]
