@@ -29,6 +29,7 @@ FORMAT = 1
 MAX_APPROVALS = 5
 MIN_CLOCK = timedelta(seconds=10)
 MAX_CLOCK = timedelta(days=30)
+MAX_HOLD_SECONDS = 600
 APPROVER_ROLES = tuple(sorted(role.value for role, may in CAPABILITIES.items() if Capability.DECIDE_GATE in may))
 Clock = Annotated[int, Field(ge=MIN_CLOCK.total_seconds(), le=MAX_CLOCK.total_seconds())]
 

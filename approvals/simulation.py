@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from approvals import manifests
 from approvals.models import TenantPolicy, ToolAllowance, ToolRule
 from approvals.policy import decide
 from approvals.policy_facts import allowances, hooks, rule_facts, tenant_policy
 from approvals.recorded_calls import VERDICT_NAMES, WINDOW, PastCall, past_calls
-from approvals.types import CallFacts, PolicyFacts, RuleFacts, ToolFilter, Verdict
+from approvals.types import CallFacts, JSONValue, PolicyFacts, RuleFacts, ToolFilter, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,6 +77,23 @@ def simulate(tenant_id: int, facts: PolicyFacts, *, now: datetime, limit: int = 
         if after != one.verdict:
             changed.append(ChangedVerdict(one, one.verdict, after, verdict))
     return Simulation(len(past), tuple(changed))
+
+
+def tested(facts: PolicyFacts, tool: str, arguments: dict[str, JSONValue], *, now: datetime) -> Verdict:
+    """The verdict on one made-up call, before any agent's own filter and any callback.
+
+    Raises:
+        UnknownTool: no tool has that name.
+    """
+    manifest = manifests.get(tool)
+    call = CallFacts(
+        tool=tool,
+        arguments=arguments,
+        permissions=manifest.permissions,
+        reversibility=manifest.reversibility,
+        agent_id="",
+    )
+    return decide(call, facts, now)
 
 
 def _replayed(call: CallFacts, facts: PolicyFacts) -> CallFacts:
