@@ -46,7 +46,7 @@ class CurrentTenantMiddleware:
             request.memberships = list(found)
         chosen = request.session.get(SESSION_KEY)
         by_tenant = {membership.tenant_id: membership for membership in request.memberships}
-        request.membership = by_tenant.get(chosen) or next(iter(request.memberships), None)
+        request.membership = by_tenant.get(chosen or 0) or next(iter(request.memberships), None)
         return self.get_response(request)
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> None:

@@ -1,0 +1,58 @@
+"""The form for a new job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from agents.models import Agent
+from agents.types import MAX_PROMPT_CHARACTERS
+
+
+class NewJobForm(forms.Form):
+    """Agent, prompt, and the form's own key: the same form sent twice is one run."""
+
+    agent = forms.ModelChoiceField(
+        queryset=Agent.objects.none(),
+        error_messages={
+            "required": "Choose an agent.",
+            "invalid_choice": "There is no such agent in this tenant. Choose one of these.",
+        },
+    )
+    prompt = forms.CharField(
+        strip=False,
+        max_length=MAX_PROMPT_CHARACTERS,
+        error_messages={
+            "required": "Write what the agent should do.",
+            "max_length": "The text has %(show_value)s characters; at most %(limit_value)s are taken. Shorten it, or "
+            "put it into a file that the agent can read.",
+        },
+    )
+    idempotency_key = forms.CharField(
+        max_length=64,
+        widget=forms.HiddenInput,
+        error_messages={"required": "The form's key is missing. Load the page again and send it once more."},
+    )
+
+    def __init__(self, data: Any = None, *, tenant_id: int, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(data, initial=initial)
+        agents = self.fields["agent"]
+        assert isinstance(agents, forms.ModelChoiceField)  # noqa: S101 - tells the type checker what stands above
+        agents.queryset = Agent.objects.in_tenant(tenant_id)
+        # The browser's own limit would cut a pasted text silently.
+        self.fields["prompt"].widget.attrs.pop("maxlength", None)
+
+    def clean_agent(self) -> Agent:
+        """Refuse an agent that is switched off."""
+        agent: Agent = self.cleaned_data["agent"]
+        if not agent.enabled:
+            raise forms.ValidationError("This agent is switched off. Choose another one, or ask an admin.")
+        return agent
+
+    def clean_prompt(self) -> str:
+        """Refuse a prompt of nothing but white space."""
+        prompt: str = self.cleaned_data["prompt"]
+        if not prompt.strip():
+            raise forms.ValidationError("Write what the agent should do.")
+        return prompt

@@ -1,0 +1,252 @@
+"""The read side of the job pages: what an agent may do, the transcript of a run. Changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.shortcuts import resolve_url
+
+from agents.models import Agent, ModelReply, Run, ToolCall
+from agents.states import RUN_FINISHED, CallState, RunState
+from approvals import pages as approval_pages
+from approvals.gates import can_decide, can_view_gate
+from approvals.manifests import ToolManifest, all_manifests
+from approvals.models import ApprovalGate
+from approvals.policy import decide
+from approvals.policy_facts import policy_facts
+from approvals.states import GateState
+from approvals.types import Allow, CallFacts, Deny, PolicyFacts, ToolFilter
+from routekit_site.tenancy.models import User
+from routekit_site.tenancy.templatetags.screens import duration, milliseconds
+
+PAGE = 50
+_OPEN = {CallState.GATED, CallState.RUNNING, CallState.FAILED, CallState.REJECTED, CallState.DENIED, CallState.UNKNOWN}
+_CALL_WORDS = {
+    CallState.GATED: "waits for a person",
+    CallState.PERMITTED: "may run",
+    CallState.UNKNOWN: "outcome unknown",
+}
+
+
+@dataclass(frozen=True)
+class ToolLine:
+    """One tool of an agent and what policy says of it before anything is asked: allow, ask or deny."""
+
+    name: str
+    description: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AgentCard:
+    """An agent as the form for a new job shows it."""
+
+    id: int
+    name: str
+    description: str
+    enabled: bool
+    chosen: bool
+    max_steps: int
+    max_cost_microdollars: int
+    time_limit: str
+    tools: list[ToolLine]
+
+
+def agent_cards(tenant_id: int, chosen: str, now: datetime) -> list[AgentCard]:
+    """The tenant's agents by name, the usable ones first; the chosen one, or else the first usable, is marked."""
+    agents = sorted(Agent.objects.in_tenant(tenant_id), key=lambda agent: (not agent.enabled, agent.name.lower()))
+    default = next((agent.pk for agent in agents if agent.enabled), None)
+    marked = int(chosen) if chosen.isascii() and chosen.isdigit() and len(chosen) < 19 else default  # noqa: PLR2004 - fits 64 bits
+    return [_card(agent, tenant_id, now, chosen=agent.pk == marked) for agent in agents]
+
+
+def _card(agent: Agent, tenant_id: int, now: datetime, *, chosen: bool) -> AgentCard:
+    own = ToolFilter.model_validate(agent.tool_filter) if agent.tool_filter is not None else None
+    facts = policy_facts(tenant_id, agent_filter=own, now=now)
+    return AgentCard(
+        id=agent.pk,
+        name=agent.name,
+        description=agent.description,
+        enabled=agent.enabled,
+        chosen=chosen,
+        max_steps=agent.max_steps,
+        max_cost_microdollars=agent.max_cost_microdollars,
+        time_limit=duration(agent.time_limit_seconds),
+        tools=tool_lines(agent, facts, now),
+    )
+
+
+def tool_lines(agent: Agent, facts: PolicyFacts, now: datetime) -> list[ToolLine]:
+    """All tools that exist, with policy's word on a call without arguments; what runs comes first, denied last."""
+    lines = [_line(agent, manifest, facts, now) for manifest in all_manifests()]
+    return sorted(lines, key=lambda line: (("allow", "ask", "deny").index(line.verdict), line.name))
+
+
+def _line(agent: Agent, manifest: ToolManifest, facts: PolicyFacts, now: datetime) -> ToolLine:
+    call = CallFacts(
+        tool=manifest.name,
+        arguments={},
+        permissions=manifest.permissions,
+        reversibility=manifest.reversibility,
+        agent_id=str(agent.pk),
+    )
+    verdict = decide(call, facts, now)
+    allowance = facts.allowances.get(manifest.name)
+    if isinstance(verdict, Deny) and allowance is not None and allowance.constraints and verdict.level == "tenant":
+        # Without arguments a constraint can't hold: what it says depends on the call.
+        word, reason = "ask", "within the limits of the allow-list"
+    else:
+        word = "allow" if isinstance(verdict, Allow) else "deny" if isinstance(verdict, Deny) else "ask"
+        reason = verdict.reason
+    return ToolLine(manifest.name, manifest.description, word, reason)
+
+
+def wait_words(tenant_id: int, now: datetime) -> str:
+    """How long approvals take in this tenant lately."""
+    seconds = approval_pages.seconds_to_decision(tenant_id, now)
+    return (
+        "none decided here in the last two weeks"
+        if seconds is None
+        else f"half of them within {duration(seconds)}, lately"
+    )
+
+
+@dataclass(frozen=True)
+class CallView:
+    """One tool call in the transcript. Texts are redacted."""
+
+    id: str
+    tool: str
+    state: str
+    state_text: str
+    gist: str
+    arguments: Any
+    reason: str
+    gate_text: str
+    gate_url: str
+    has_result: bool
+    result: str
+    ran: str
+    open: bool
+
+
+@dataclass(frozen=True)
+class StepView:
+    """One reply of the model and the calls it proposed."""
+
+    number: int
+    text: str
+    calls: list[CallView] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class WaitView:
+    """A gate at which the run waits, with the address of its page for those who may see it."""
+
+    id: str
+    sentence: str
+    approvers: str
+    decide_by: datetime
+    url: str
+    can_decide: bool
+
+
+def run_page(run: Run, user: User) -> dict[str, Any]:
+    """What the template of a run needs."""
+    replies = list(ModelReply.objects.filter(run=run).order_by("step"))
+    calls = list(ToolCall.objects.filter(run=run).select_related("gate").in_order())
+    finished = run.state in RUN_FINISHED
+    return {
+        "run": run,
+        "finished": finished,
+        "limit": duration(run.time_limit_seconds),
+        "tokens": f"{run.input_tokens + run.output_tokens:,}",
+        "waits": [] if finished else waits_of(run, user),
+        "steps": steps_of(replies, calls, user),
+        "place": "jobs",
+    }
+
+
+def waits_of(run: Run, user: User) -> list[WaitView]:
+    """The gates that hold the run up."""
+    return [
+        WaitView(
+            id=str(gate.id),
+            sentence=approval_pages.sentence_of(gate),
+            approvers=approval_pages.approvers(gate),
+            decide_by=gate.decide_by,
+            url=resolve_url("gate", gate.id) if can_view_gate(user, gate) else "",
+            can_decide=can_decide(user, gate),
+        )
+        for gate in approval_pages.open_of_run(run.id)
+    ]
+
+
+def steps_of(replies: Sequence[ModelReply], calls: Sequence[ToolCall], user: User) -> list[StepView]:
+    """The transcript: each reply with its calls, in order."""
+    by_step: dict[int, list[CallView]] = defaultdict(list)
+    for call in calls:
+        by_step[call.step].append(_call(call, user))
+    texts = {reply.step: reply.text_redacted for reply in replies}
+    return [StepView(step, texts.get(step, ""), by_step[step]) for step in sorted({*texts, *by_step})]
+
+
+def _call(call: ToolCall, user: User) -> CallView:
+    state = CallState(call.state)
+    return CallView(
+        id=str(call.id),
+        tool=call.tool,
+        state=call.state,
+        state_text=_CALL_WORDS.get(state, state.value),
+        gist=_gist(call),
+        arguments=call.arguments_redacted,
+        reason=call.reason,
+        gate_text=_gate_words(call.gate) if call.gate else "",
+        gate_url=resolve_url("gate", call.gate.id) if call.gate and can_view_gate(user, call.gate) else "",
+        has_result=call.result_redacted is not None,
+        result=_text(call.result_redacted),
+        ran=_ran(call),
+        open=state in _OPEN,
+    )
+
+
+def _gist(call: ToolCall) -> str:
+    """The call in a line: its gate's sentence, or else its arguments."""
+    if call.gate is not None:
+        return approval_pages.sentence_of(call.gate)
+    return json.dumps(call.arguments_redacted, ensure_ascii=False)[:200] if call.arguments_redacted else ""
+
+
+def _gate_words(gate: ApprovalGate) -> str:
+    if gate.state == GateState.PENDING:
+        return f"Waits for {approval_pages.approvers(gate)}."
+    verb = "approved" if gate.state == GateState.SPENT else gate.state
+    return f"{verb.capitalize()} {approval_pages.outcome(gate)}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _ran(call: ToolCall) -> str:
+    """How it ran: "took 12 ms, in tier kernel, second attempt"."""
+    if call.started_at is None or call.finished_at is None:
+        return ""
+    took = int((call.finished_at - call.started_at).total_seconds() * 1000)
+    parts = [f"Took {milliseconds(took)}"]
+    if call.tier:
+        parts.append(f"sandbox tier {call.tier}")
+    if call.attempts > 1:
+        parts.append(f"attempt {call.attempts}")
+    return ", ".join(parts)
+
+
+def run_states() -> list[str]:
+    """All states of a run, for the filter."""
+    return [state.value for state in RunState]

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from agents import views
+
+urlpatterns = [
+    path("jobs/", views.jobs, name="jobs"),
+    path("jobs/new/", views.new_job, name="new-job"),
+    path("runs/<uuid:run_id>.json", views.run_data, name="run-data"),
+    path("runs/<uuid:run_id>/", views.run, name="run"),
+    path("runs/<uuid:run_id>/cancel/", views.cancel_run, name="cancel-run"),
+]

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from approvals import views
+
+urlpatterns = [
+    path("queue/", views.queue, name="queue"),
+    path("queue/rows.json", views.rows_data, name="queue-rows"),
+    path("queue/<uuid:gate_id>.json", views.gate_data, name="gate-data"),
+    path("queue/<uuid:gate_id>/", views.gate, name="gate"),
+    path("queue/<uuid:gate_id>/decide/", views.decide, name="decide"),
+    path("queue/<uuid:gate_id>/undo/", views.undo, name="undo"),
+]

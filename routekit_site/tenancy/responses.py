@@ -1,0 +1,44 @@
+"""How every view answers: pages for people, JSON for the scripts on those pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import resolve_url
+
+from routekit_site.tenancy.middleware import TenantRequest
+
+P = ParamSpec("P")
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Whether the answer goes to a script: an address that ends in `.json`, or an Accept header that prefers JSON."""
+    if request.path.endswith(".json"):
+        return True
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+def problem(status: int, message: str, **facts: Any) -> JsonResponse:
+    """A JSON refusal: `{"error": message, ...}`."""
+    return JsonResponse({"error": message, **facts}, status=status)
+
+
+def signed_in(
+    view: Callable[Concatenate[TenantRequest, P], HttpResponse],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    """Let only signed-in people through: a page sends others to sign in, JSON answers 401."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if request.user.is_authenticated:
+            return view(cast("TenantRequest", request), *args, **kwargs)
+        if wants_json(request):
+            return problem(401, "You are signed out. Sign in again to go on.", sign_in=resolve_url("sign-in"))
+        # An address that only takes POST can't be the place to return to.
+        return redirect_to_login(request.get_full_path() if request.method == "GET" else resolve_url("home"))
+
+    return guarded

@@ -1,0 +1,169 @@
+"""What templates need to show stored text safely: chips, escapes, icons, times."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from django import template
+from django.utils.html import conditional_escape, format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.timezone import localtime, now
+
+register = template.Library()
+
+# The redactor's typed tokens (traces.redaction.TYPED_TOKEN; a test holds the two together), and what they are shown as.
+_LABELS = (
+    "EMAIL|PHONE|CREDIT_CARD|IBAN|US_SSN|PASSPORT|IP|PRIVATE_KEY|JWT|OPENAI_KEY|GITHUB_TOKEN|SLACK_TOKEN|AWS_KEY|AWS_SECRET"
+    "|VENDOR_TOKEN|URL_CREDENTIALS|GENERIC_SECRET|CUSTOM"
+)
+_TYPED = re.compile(rf"(?P<label>{_LABELS})(?::(?P<mark>[a-z2-7]{{16}}))?")
+_REDACTED = rf"\[(?:redact(?:ed(?:: ?[^\]\n]{{1,60}})?|ion failed)|REDACTED|(?:{_LABELS})(?::[a-z2-7]{{16}})?)\]"
+# Printable by Unicode's categories and yet blank: fillers, the Braille blank, variation selectors.
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
+_SPECIAL = re.compile(f"(?P<token>{_REDACTED})|[{_BLANK}]")
+_SECONDS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def _chip(label: str) -> SafeString:
+    if typed := _TYPED.fullmatch(label):
+        mark = f" {typed['mark'][:6]}" if typed["mark"] else ""
+        label = f"redacted: {typed['label'].replace('_', ' ').lower()}{mark}"
+    return format_html('<span class="chip" title="redacted before it was stored">[{}]</span>', label)
+
+
+def _escape(character: str) -> SafeString:
+    name = unicodedata.name(character, "control character")
+    return format_html('<span class="escape" title="{}">⟦U+{:04X}⟧</span>', name, ord(character))
+
+
+def _visible(text: str) -> SafeString:
+    """`text` escaped for HTML, with every character that a page would not show as its code point."""
+    if text.isprintable():
+        return conditional_escape(text)
+    runs = groupby(text, key=lambda char: char.isprintable() or char in "\n\t")
+    pieces = (["".join(run)] if shows else [_escape(char) for char in run] for shows, run in runs)
+    return format_html_join("", "{}", ((piece,) for some in pieces for piece in some))
+
+
+@register.filter
+def shown(value: object) -> SafeString:
+    """Stored text as HTML: everything escaped, redaction tokens as chips, unseen characters as their code points."""
+    text = "" if value is None else str(value)
+    parts: list[SafeString] = []
+    end = 0
+    for match in _SPECIAL.finditer(text):
+        special = _chip(match["token"][1:-1]) if match["token"] else _escape(match[0])
+        parts += [_visible(text[end : match.start()]), special]
+        end = match.end()
+    return SafeString("".join([*parts, _visible(text[end:])]))
+
+
+@register.filter
+def segments(found: list[dict[str, str]]) -> SafeString:
+    """The segments of a presentation block (docs/reference/presentation.md) as HTML."""
+    return SafeString("".join(_segment(each) for each in found))
+
+
+def _segment(segment: dict[str, str]) -> SafeString:
+    match segment["kind"]:
+        case "chip":
+            return _marked_chip(segment["label"], segment.get("mark", ""))
+        case "escape":
+            return format_html('<span class="escape" title="{}">{}</span>', segment["name"], segment["text"])
+        case _:
+            return conditional_escape(segment["text"])
+
+
+def _marked_chip(label: str, mark: str) -> SafeString:
+    title = f"masked; the same value carries the same mark {mark[:6]}" if mark else "masked"
+    return format_html('<span class="chip" title="{}">[redacted: {}]</span>', title, label)
+
+
+@register.filter
+def as_json(value: Any) -> str:
+    """A JSON value, indented, in the order it was stored, for reading; goes through `shown` afterwards."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+@register.filter
+def moment(value: datetime | None, mode: str = "ago") -> SafeString:
+    """A point in time as `<time>`: exact in its attributes, in its text as `mode` says, kept current by a script.
+
+    Modes: `ago` ("5 min 3 s ago"), `age` ("5 min"), `so-far` ("5 min 3 s"), `left` ("5 min 3 s", "over" when past) and
+    `left-short` ("5 min").
+    """
+    if value is None:
+        return SafeString("never")
+    exact = localtime(value)
+    return format_html(
+        '<time datetime="{}" title="{}" data-time="{}">{}</time>',
+        exact.isoformat(timespec="milliseconds"),
+        exact.strftime("%d %b %Y, %H:%M:%S %Z"),
+        mode,
+        _time_words((value - now()).total_seconds(), mode),
+    )
+
+
+def _time_words(ahead: float, mode: str) -> str:
+    match mode:
+        case "age":
+            return duration(-ahead, units=1)
+        case "so-far":
+            return duration(-ahead)
+        case "left" | "left-short":
+            return duration(ahead, units=1 if mode == "left-short" else 2) if ahead > 0 else "over"
+        case _:
+            return relative(ahead)
+
+
+def duration(seconds: float, *, units: int = 2) -> str:
+    """One or two units: `3 h 20 min`, `45 s`; under a minute whole seconds."""
+    rest = max(0, int(seconds))
+    for position, (size, unit) in enumerate(_SECONDS):
+        if rest >= size:
+            whole, rest = divmod(rest, size)
+            smaller = _SECONDS[position + 1] if position + 1 < len(_SECONDS) else None
+            if units > 1 and smaller and rest >= smaller[0] and whole < 10:  # noqa: PLR2004 - "12 d" needs no hours beside it
+                return f"{whole} {unit} {rest // smaller[0]} {smaller[1]}"
+            return f"{whole} {unit}"
+    return "0 s"
+
+
+def relative(seconds: float) -> str:
+    """`just now`, `5 min ago`, `in 2 h`."""
+    if abs(seconds) < 1:
+        return "just now"
+    text = duration(abs(seconds))
+    return f"in {text}" if seconds > 0 else f"{text} ago"
+
+
+@register.filter
+def milliseconds(value: int | None) -> str:
+    """A duration stored in milliseconds, for reading."""
+    if value is None:
+        return "not yet"
+    return f"{value} ms" if value < 1000 else duration(value / 1000)  # noqa: PLR2004 - milliseconds in a second
+
+
+@register.filter
+def dollars(microdollars: int | None) -> str:
+    """Microdollars as dollars: cents where there are any to speak of, else four digits."""
+    amount = (microdollars or 0) / 1_000_000
+    return f"${amount:.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
+
+
+@register.filter
+def words(value: object) -> str:
+    """An enumeration's value as words: `timed_out` -> `timed out`."""
+    return str(value).replace("_", " ")
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """An icon of the page's sprite, silent for screen readers; the text beside it says what it means."""
+    return format_html('<svg class="icon" aria-hidden="true" focusable="false"><use href="#i-{}"/></svg>', name)

@@ -1,0 +1,67 @@
+"""Signing in and out, and choosing the tenant to work in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import login
+from django.contrib.auth.views import LoginView, LogoutView
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+from routekit_site.tenancy.demo import demo_memberships
+from routekit_site.tenancy.errors import NotVisible
+from routekit_site.tenancy.middleware import SESSION_KEY, TenantRequest
+from routekit_site.tenancy.responses import signed_in
+
+
+def _next_page(request: HttpRequest) -> str:
+    """Where the form asks to go on, when that is on this site; else the home page."""
+    wanted = request.POST.get("next", "")
+    safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
+    return wanted if safe else resolve_url("home")
+
+
+class SignIn(LoginView):
+    """The sign-in page; in demo mode it offers the demo's people as buttons."""
+
+    template_name = "sign_in.html"
+    redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {"demo_memberships": demo_memberships()}
+
+
+sign_in = sensitive_post_parameters("password")(SignIn.as_view())
+sign_out = LogoutView.as_view()
+
+
+@require_POST
+def demo_sign_in(request: HttpRequest) -> HttpResponse:
+    """Sign one of the demo's people in without a password. There is no such address outside demo mode."""
+    if not settings.DEMO:
+        raise Http404
+    wanted = request.POST.get("username", "")
+    found = next((m for m in demo_memberships() if m.user.get_username() == wanted), None)
+    if found is None:
+        message = "The demo has no such account."
+        raise Http404(message)
+    login(request, found.user, backend="django.contrib.auth.backends.ModelBackend")
+    return HttpResponseRedirect(_next_page(request))
+
+
+@require_POST
+@signed_in
+def switch_tenant(request: TenantRequest) -> HttpResponse:
+    """Work in another of one's own tenants from now on."""
+    wanted = request.POST.get("tenant", "")
+    found = next((m for m in request.memberships if str(m.tenant_id) == wanted), None)
+    if found is None:
+        message = "You are not a member of that tenant."
+        raise NotVisible(message)
+    request.session[SESSION_KEY] = found.tenant_id
+    return HttpResponseRedirect(resolve_url("home"))

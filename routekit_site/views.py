@@ -1,0 +1,73 @@
+"""The start page and the pages for what went wrong."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render, resolve_url
+from django.views.decorators.http import require_safe
+
+from routekit_site.tenancy.middleware import TenantRequest
+from routekit_site.tenancy.responses import problem, signed_in, wants_json
+from routekit_site.tenancy.roles import Capability, capabilities_of
+
+# The first page on this list that the person's role opens is where their day starts.
+_STARTS = (
+    (Capability.VIEW_QUEUE, "queue"),
+    (Capability.VIEW_TRACES, "admin:index"),
+    (Capability.VIEW_OWN_RUNS, "jobs"),
+)
+
+
+@require_safe
+@signed_in
+def home(request: TenantRequest) -> HttpResponse:
+    """Send the person to where their work is."""
+    if request.membership is None:
+        return render(request, "no_tenant.html")
+    held = capabilities_of(request.membership.role)
+    return HttpResponseRedirect(resolve_url(next(page for capability, page in _STARTS if capability in held)))
+
+
+def _error(request: HttpRequest, status: int, heading: str, message: str) -> HttpResponse:
+    if wants_json(request):
+        return problem(status, message)
+    facts = {"status": status, "heading": heading, "message": message}
+    return render(request, "error.html", facts, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400: what came can't be read. The exception's words are for the log, they may repeat what was sent."""
+    del exception
+    return _error(request, 400, "That request can't be read", "Go back, load the page again and try once more.")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """403: a member without the capability, told what to do."""
+    message = str(exception) or "Your role does not allow this. Ask an admin of your tenant."
+    return _error(request, 403, "Not with your role", message)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404: nothing here, or nothing that this person may know of. Both look the same."""
+    del exception
+    message = "There is nothing here that you can see. It may belong to another tenant: check which one you work in."
+    return _error(request, 404, "Nothing here", message)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500, without anything that could fail a second time: no session, no database."""
+    message = "Something broke on our side. Nothing was decided or run by this request. Try again in a moment."
+    if wants_json(request):
+        return problem(500, message)
+    bare = HttpRequest()
+    bare.META = {"SERVER_NAME": "localhost", "SERVER_PORT": "80"}
+    return render(bare, "500.html", {"message": message}, status=500)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403 of the forgery check: usually a page that was open across a sign-in."""
+    del reason
+    message = (
+        "This page was open for too long, or cookies are off. Nothing was done. Load the page again and repeat it."
+    )
+    return _error(request, 403, "This form is out of date", message)

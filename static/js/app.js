@@ -1,0 +1,11 @@
+// On every page: times, theme, menus, the feed's line.
+
+import { startFeed } from "./feed.js";
+import { startForms } from "./forms.js";
+import { startTheme } from "./theme.js";
+import { startTimes } from "./times.js";
+
+startTheme();
+startTimes();
+startForms();
+startFeed();

@@ -1,0 +1,86 @@
+// The right pane: the selected call in full, as the server renders it.
+
+import * as decisions from "./decisions.js";
+import { looking } from "./feed.js";
+import { disarm } from "./guard.js";
+import { showLookers } from "./presence.js";
+import { adopt, getPage } from "./server.js";
+import { tick } from "./times.js";
+
+const pane = document.getElementById("detail");
+const nothing = document.getElementById("nothing");
+const KEPT = 4;
+const ahead = new Map();
+let wanted = null;
+
+function fetchPart(url) {
+  return getPage(`${url}?part=1`);
+}
+
+export function shownId() {
+  const article = pane.querySelector("article");
+  return article && article.getAttribute("aria-busy") !== "true" ? article.dataset.id : null;
+}
+
+function put(article) {
+  pane.querySelector("article")?.remove();
+  nothing.hidden = article !== null;
+  if (article) pane.append(article);
+  pane.scrollTop = 0;
+  decisions.attach(article);
+  disarm();
+  if (!article) return;
+  tick(article);
+  showLookers(article);
+}
+
+export function clear() {
+  wanted = null;
+  looking("");
+  put(null);
+}
+
+export function prefetch(row) {
+  const url = row?.querySelector("a").href;
+  if (!url || ahead.has(url)) return;
+  ahead.set(url, fetchPart(url));
+  for (const old of [...ahead.keys()].slice(0, -KEPT)) ahead.delete(old);
+}
+
+export function forget(row) {
+  ahead.delete(row.querySelector("a").href);
+}
+
+export async function open(row) {
+  const url = row.querySelector("a").href;
+  const { id } = row.dataset;
+  wanted = id;
+  looking(id);
+  decisions.attach(null);
+  pane.querySelector("article")?.setAttribute("aria-busy", "true");
+  const { status, page } = await (ahead.get(url) ?? fetchPart(url));
+  ahead.delete(url);
+  if (wanted !== id) return;
+  const article = page?.querySelector("article");
+  if (status !== 200 || !article) {
+    clear();
+    return;
+  }
+  put(adopt(article));
+}
+
+// The call on show was decided, or taken back: its action bar is out of date, its text is not.
+export async function refreshActions(row) {
+  const { id } = row.dataset;
+  forget(row);
+  const { status, page } = await fetchPart(row.querySelector("a").href);
+  const present = pane.querySelector("article");
+  const fresh = page?.querySelector("article");
+  if (status !== 200 || !fresh || present?.dataset.id !== id || wanted !== id) return;
+  const typed = present.querySelector("#reason")?.value;
+  present.querySelector("#actions").replaceWith(adopt(fresh.querySelector("#actions")));
+  present.dataset.state = fresh.dataset.state;
+  if (typed && present.querySelector("#reason")) present.querySelector("#reason").value = typed;
+  decisions.attach(present);
+  tick(present);
+}

@@ -1,0 +1,32 @@
+// Plain forms made kinder: sent once, sent on change, menus that close.
+
+function once(event) {
+  const form = event.target.closest("form[data-once]");
+  if (!form) return;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "yes";
+}
+
+function change(event) {
+  if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
+}
+
+function closeMenus(event) {
+  for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+    if (event.type === "keydown" ? event.key === "Escape" : !menu.contains(event.target)) menu.open = false;
+  }
+}
+
+export function startForms() {
+  document.addEventListener("submit", once);
+  document.addEventListener("change", change);
+  document.addEventListener("click", closeMenus);
+  document.addEventListener("keydown", closeMenus);
+  // Back from the next page: the form may be sent again (its idempotency key makes that harmless).
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+  });
+}

@@ -1,0 +1,168 @@
+// The review queue: rows on the left, the selected call on the right, the feed keeps both current.
+
+import "./app.js";
+import { startBulk, togglePick } from "./bulk.js";
+import * as decisions from "./decisions.js";
+import * as detail from "./detail.js";
+import { on as onFeed } from "./feed.js";
+import { apply, focusFilter, snooze, startFilters } from "./filters.js";
+import { startGuard } from "./guard.js";
+import { startKeys } from "./keys.js";
+import { notice, showCount, startNotices } from "./notify.js";
+import { startPresence } from "./presence.js";
+import * as rows from "./rows.js";
+import { getJSON } from "./server.js";
+
+const ROWS = "/queue/rows.json";
+const list = document.getElementById("rows");
+const pane = document.getElementById("detail");
+let total = Number(document.querySelector("[data-total]").textContent);
+let asked = new Set();
+let asking = false;
+
+function isWide() {
+  return getComputedStyle(pane).display !== "none";
+}
+
+function count(change) {
+  total = Math.max(0, total + change);
+  showCount(total);
+}
+
+// The rows of calls that the feed named, all that came in the meantime in one request.
+async function fetchAsked() {
+  if (asking) return;
+  asking = true;
+  while (asked.size > 0) {
+    const ids = [...asked].slice(0, 100);
+    asked = new Set([...asked].slice(100));
+    const { status, body } = await getJSON(`${ROWS}?${new URLSearchParams(ids.map((id) => ["id", id]))}`);
+    if (status !== 200) continue;
+    for (const data of body.rows) take(data);
+  }
+  asking = false;
+}
+
+function take(data) {
+  const row = rows.rowOf(data.id);
+  if (data.state !== "pending") {
+    leave(data.id, data.state);
+    return;
+  }
+  if (!rows.isKnown(data.id) || (row && row.dataset.state !== "pending")) count(1);
+  if (!rows.isKnown(data.id)) notice(data);
+  rows.upsert(data);
+  if (row && row === rows.current()) detail.refreshActions(row);
+}
+
+function leave(id, state) {
+  const row = rows.rowOf(id);
+  if (rows.isKnown(id) && row?.dataset.state !== state && (!row || row.dataset.state === "pending")) count(-1);
+  rows.settle(id, state);
+  if (row) detail.forget(row);
+  if (row && row === rows.current()) detail.refreshActions(row);
+}
+
+function entry({ topic, id, facts }) {
+  if (topic !== "gate") return;
+  if (facts.state !== "pending") leave(id, facts.state);
+  else {
+    asked.add(id);
+    fetchAsked();
+  }
+}
+
+async function reload() {
+  const { status, body } = await getJSON(ROWS);
+  if (status !== 200) return;
+  const waiting = new Set(body.rows.map((data) => data.id));
+  for (const row of rows.all()) {
+    if (row.dataset.state === "pending" && !waiting.has(row.dataset.id)) rows.settle(row.dataset.id, "closed");
+  }
+  for (const data of body.rows) rows.upsert(data);
+  total = body.total;
+  showCount(total);
+}
+
+function decided(id, { kind, state }) {
+  const row = rows.rowOf(id);
+  if (!row) return;
+  if (kind === "undo" || (kind && state === "pending")) {
+    asked.add(id);
+    fetchAsked();
+    return;
+  }
+  const wasCurrent = row === rows.current();
+  if (state && state !== "pending" && row.dataset.state === "pending") {
+    rows.settle(id, state);
+    count(-1);
+  }
+  // One's own decision opens the next call; somebody else's is shown where it was read.
+  if (kind && wasCurrent) {
+    const next = rows.neighbour(1) ?? rows.neighbour(-1);
+    if (next) rows.select(next, { focus: list.contains(document.activeElement) });
+    else detail.refreshActions(row);
+  } else if (wasCurrent) {
+    detail.refreshActions(row);
+  }
+}
+
+function click(event) {
+  const link = event.target.closest(".row a");
+  if (!link || !isWide() || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+  event.preventDefault();
+  rows.select(link.closest(".row"));
+}
+
+function onShown(run) {
+  return () => {
+    const row = rows.current();
+    if (row && detail.shownId() === row.dataset.id) run(row);
+  };
+}
+
+const TABLE = [
+  { name: "down", keys: ["j", "J", "ArrowDown"], label: "J", does: "next call", run: () => rows.move(1) },
+  { name: "up", keys: ["k", "K", "ArrowUp"], label: "K", does: "previous call", run: () => rows.move(-1) },
+  { name: "approve", keys: ["a", "A"], label: "A", does: "approve", guarded: true, run: onShown(decisions.approve) },
+  { name: "reject", keys: ["r", "R"], label: "R", does: "reject, with a reason", guarded: true, run: onShown(decisions.reject) },
+  { name: "send", keys: [], label: "Ctrl+Enter", does: "send the rejection" },
+  { name: "undo", keys: ["z", "Z"], label: "Z", does: "take the last decision back", run: decisions.undoLast },
+  { name: "pick", keys: ["x", "X"], label: "X", does: "select for a decision together", run: () => togglePick(rows.current()) },
+  { name: "snooze", keys: ["h", "H"], label: "H", does: "snooze for an hour", run: () => asleep(rows.current()) },
+  { name: "trace", keys: ["o", "O"], label: "O", does: "open the job", run: () => pane.querySelector("[data-key-target=trace]")?.click() },
+  { name: "filter", keys: ["/"], label: "/", does: "filter", run: focusFilter },
+  { name: "new", keys: ["n", "N"], label: "N", does: "show new calls", run: rows.letIn },
+];
+
+function asleep(row) {
+  if (!row) return;
+  const next = rows.neighbour(1) ?? rows.neighbour(-1);
+  snooze(row);
+  if (next && next !== row) rows.select(next, { focus: true });
+}
+
+function openFirst() {
+  const asked = new URLSearchParams(location.search).get("gate");
+  const row = (asked && rows.rowOf(asked)) || rows.all().find(rows.isOpen);
+  if (row && isWide()) rows.select(row);
+}
+
+rows.startRows();
+startFilters();
+startGuard();
+decisions.startDecisions();
+decisions.onDecided(decided);
+startBulk((id, state) => decided(id, { kind: null, state }));
+startPresence();
+startNotices();
+startKeys(TABLE, decisions.mayAct);
+rows.on("select", (row) => {
+  history.replaceState(null, "", `?gate=${row.dataset.id}`);
+  detail.open(row).then(() => detail.prefetch(rows.neighbour(1)));
+});
+list.addEventListener("click", click);
+onFeed("entry", entry);
+onFeed("reset", reload);
+apply();
+openFirst();

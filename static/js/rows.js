@@ -1,0 +1,180 @@
+// The list of waiting calls. A row's node lives as long as the row; arrivals never move what is under the pointer.
+
+import { shown } from "./chips.js";
+import { disarm } from "./guard.js";
+import { setTime, tick } from "./times.js";
+
+const LINGER = 4000;
+const list = document.getElementById("rows");
+const news = document.getElementById("news");
+const blank = document.getElementById("row");
+const held = new Map();
+const listeners = { select: [], change: [] };
+const settledAt = new Map();
+let selected = null;
+
+export function on(kind, listener) {
+  listeners[kind].push(listener);
+}
+
+function tell(kind, value) {
+  for (const listener of listeners[kind]) listener(value);
+}
+
+export function rowOf(id) {
+  return list.querySelector(`[data-id="${CSS.escape(id)}"]`);
+}
+
+export function all() {
+  return [...list.children];
+}
+
+export function isOpen(row) {
+  return row.dataset.state === "pending" && !row.classList.contains("filtered");
+}
+
+export function current() {
+  return selected;
+}
+
+export function isKnown(id) {
+  return held.has(id) || rowOf(id) !== null;
+}
+
+export function select(row, { focus = false } = {}) {
+  if (!row || row === selected) return;
+  selected?.querySelector("a").removeAttribute("aria-current");
+  selected = row;
+  const link = row.querySelector("a");
+  link.setAttribute("aria-current", "true");
+  if (focus) link.focus({ preventScroll: true });
+  row.scrollIntoView({ block: "nearest" });
+  disarm();
+  tell("select", row);
+}
+
+// The row before (-1) or after (1) the selected one among those that wait.
+export function neighbour(direction) {
+  const rows = all().filter((row) => row === selected || isOpen(row));
+  const at = rows.indexOf(selected);
+  return at < 0 ? rows.at(direction > 0 ? 0 : -1) : rows[at + direction];
+}
+
+export function move(direction) {
+  select(neighbour(direction), { focus: true });
+}
+
+function fill(row, data) {
+  const { dataset } = row;
+  Object.assign(dataset, {
+    id: data.id, state: data.state, risk: data.risk, rank: data.risk_rank, opened: data.opened_at,
+    text: data.search, digest: data.digest, view: data.view_digest, decidable: data.can_decide ? "yes" : "no",
+  });
+  row.querySelector("a").href = data.url;
+  const risk = row.querySelector(".risk");
+  risk.className = `risk ${data.risk}`;
+  risk.querySelector("use").setAttribute("href", `#i-${data.risk}`);
+  risk.lastElementChild.textContent = data.risk;
+  row.querySelector("code").textContent = data.tool;
+  row.querySelector(".sentence").replaceChildren(shown(data.sentence));
+  row.querySelector(".agent").textContent = data.agent;
+  setTime(row.querySelector(".age time"), data.opened_at);
+  const left = row.querySelector(".expiry time");
+  left.dataset.time = "left-short";
+  setTime(left, data.decide_by);
+  const pick = row.querySelector(".pick");
+  pick.disabled = !data.can_decide || data.risk === "high";
+  pick.setAttribute("aria-label", `Select ${data.tool}: ${data.sentence}`);
+  tick(row);
+}
+
+function comesBefore(row, data) {
+  const rank = Number(row.dataset.rank);
+  if (rank !== data.risk_rank) return rank > data.risk_rank;
+  const opened = Date.parse(row.dataset.opened) - Date.parse(data.opened_at);
+  return opened === 0 ? row.dataset.id < data.id : opened < 0;
+}
+
+function placeFor(data) {
+  return all().find((row) => !comesBefore(row, data)) ?? null;
+}
+
+function insert(data) {
+  const row = blank.content.firstElementChild.cloneNode(true);
+  fill(row, data);
+  row.classList.add("fresh");
+  list.insertBefore(row, placeFor(data));
+  tell("change");
+}
+
+// Whether a row put in front of `place` would move something that the reader may be about to click or is reading.
+function wouldDisturb(place) {
+  return place !== null && (list.matches(":hover") || list.scrollTop > 0);
+}
+
+function showNews() {
+  news.hidden = held.size === 0;
+  news.textContent = held.size === 1 ? "1 new call: show it" : `${held.size} new calls: show them`;
+}
+
+export function letIn() {
+  for (const data of held.values()) insert(data);
+  held.clear();
+  showNews();
+  list.scrollTop = 0;
+}
+
+// A call that waits: a new row, or the row of a call whose decision was taken back.
+export function upsert(data) {
+  const row = rowOf(data.id);
+  if (row) {
+    row.classList.remove("settled");
+    settledAt.delete(row);
+    fill(row, data);
+    tell("change");
+  } else if (wouldDisturb(placeFor(data))) {
+    held.set(data.id, data);
+    showNews();
+    tell("change");
+  } else {
+    insert(data);
+  }
+}
+
+// A call that waits no more: its row stays where it is, struck out, until nobody can be about to click there.
+export function settle(id, state) {
+  held.delete(id);
+  showNews();
+  const row = rowOf(id);
+  if (!row || row.dataset.state === state) return;
+  row.dataset.state = state;
+  row.classList.add("settled");
+  const left = row.querySelector(".expiry time");
+  delete left.dataset.time;
+  left.classList.remove("soon");
+  left.textContent = state;
+  const pick = row.querySelector(".pick");
+  pick.checked = false;
+  pick.disabled = true;
+  settledAt.set(row, performance.now());
+  tell("change");
+}
+
+function sweep() {
+  if (list.matches(":hover")) return;
+  for (const [row, at] of settledAt) {
+    if (row === selected || performance.now() - at < LINGER) continue;
+    settledAt.delete(row);
+    row.remove();
+    tell("change");
+  }
+}
+
+export function countNew() {
+  return held.size;
+}
+
+export function startRows() {
+  news.addEventListener("click", letIn);
+  setInterval(sweep, 1000);
+}
