@@ -29,6 +29,8 @@ SECRETS = (
     "ROUTEKIT_SECRET_KEY",
     "ROUTEKIT_ENCRYPTION_KEYS",
     "ROUTEKIT_SIGNING_KEY",
+    # No secret, but a file among the keys' files.
+    "ROUTEKIT_VERIFY_KEYS",
     "OPENAI_API_KEY",
     "DATABASE_URL",
     "REDIS_URL",
@@ -114,6 +116,7 @@ class Environment(BaseSettings):
     tool_filter: ToolFilter | None = None
     approval_callbacks: Annotated[tuple[str, ...], NoDecode] = ()
     egress_socket: Path | None = None
+    egress_ca_file: Path | None = None
     sandbox_require: Literal["kernel", "best_effort"] = "kernel"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     lease_seconds: float = Field(default=30.0, ge=1, le=3600)

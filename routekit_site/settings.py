@@ -64,6 +64,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "routekit_site.tenancy.context.tenancy",
+                "routekit_site.context.header",
             ]
         },
     }
@@ -187,6 +188,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_COOKIES 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "routekit_site.views.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
@@ -231,6 +233,8 @@ LOGGING: dict[str, Any] = {
         # Django's own handler writes to the console too, unredacted.
         "django": {"handlers": [], "level": _THEIRS, "propagate": True},
         "django.server": {"handlers": [], "level": _THEIRS, "propagate": True},
+        # One line for each refused request; what breaks is logged at ERROR by the handler's own call.
+        "django.request": {"level": "ERROR"},
         # One line a request or message: their addresses may hold what a tool was given.
         "httpx": {"level": "WARNING"},
         "openai": {"level": "WARNING"},
