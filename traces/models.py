@@ -46,6 +46,7 @@ class Trace(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["tenant", "-started_at", "run_id"], name="trace_by_start"),
             models.Index(fields=["tenant", "state", "-started_at"], name="trace_by_state"),
+            models.Index(fields=["-started_at", "-run_id"], name="trace_newest_first"),
         ]
 
     def __str__(self) -> str:
@@ -127,7 +128,9 @@ class LedgerEntry(models.Model):
     hash = models.CharField(max_length=64)
 
     class Meta:
+        verbose_name_plural = "ledger entries"
         constraints: ClassVar = [models.UniqueConstraint(fields=["tenant", "number"], name="ledger_entry_numbered")]
+        indexes: ClassVar = [models.Index(fields=["tenant", "-at", "-id"], name="ledger_newest_first")]
 
     def __str__(self) -> str:
         return f"ledger {self.kind} #{self.number}"

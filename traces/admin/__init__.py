@@ -1,0 +1,8 @@
+"""The admin's pages over traces, the ledger and redaction: read-only, and of the person's own tenants only."""
+
+from __future__ import annotations
+
+from traces.admin.ledger import LedgerEntryAdmin
+from traces.admin.traces import TraceAdmin
+
+__all__ = ["LedgerEntryAdmin", "TraceAdmin"]

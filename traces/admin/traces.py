@@ -1,0 +1,165 @@
+"""The list of traces and the page of one: step tree beside waterfall, every event with its payload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
+
+from routekit_site.tenancy.roles import Capability
+from routekit_site.tenancy.scoped_admin import TenantScopedAdmin
+from routekit_site.tenancy.templatetags.screens import dollars, shown, words
+from traces import queries
+from traces.admin.filters import (
+    AgentFilter,
+    CostFilter,
+    DecisionFilter,
+    DurationFilter,
+    ReviewerFilter,
+    StateFilter,
+    SubmitterFilter,
+    ToolFilter,
+)
+from traces.admin.keyset import KeysetChangeList
+from traces.models import Trace
+from traces.timeline import run_timeline
+from traces.waterfall import duration_text
+
+_GIST = 80
+_NOTHING = SafeString("-")
+
+
+class _TraceList(KeysetChangeList):
+    time_field = "started_at"
+
+
+def _listed(values: list[str]) -> SafeString:
+    return format_html_join(", ", "{}", ((value,) for value in values)) if values else _NOTHING
+
+
+@admin.register(Trace)
+class TraceAdmin(TenantScopedAdmin):
+    """Traces of the tenants whose traces the person may see. Nobody changes one, whatever the permissions."""
+
+    view_capability = Capability.VIEW_TRACES
+    list_display = (
+        "job",
+        "status",
+        "agent_name",
+        "submitter_name",
+        "tools_met",
+        "decided",
+        "reviewed_by",
+        "took",
+        "cost",
+        "started_at",
+    )
+    list_display_links = ("job",)
+    list_filter = (
+        StateFilter,
+        AgentFilter,
+        SubmitterFilter,
+        ToolFilter,
+        DecisionFilter,
+        ReviewerFilter,
+        DurationFilter,
+        CostFilter,
+        "started_at",
+    )
+    list_per_page = 50
+    list_select_related = ("submitter",)
+    search_fields = ("prompt",)
+    search_help_text = "Words in the prompt or in any event, as stored: redacted. Or the kind of an event."
+    show_full_result_count = False
+    sortable_by = ()
+    actions = None
+    change_list_template = "admin/traces/keyset_list.html"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:  # noqa: ARG002 - Django's signature
+        """A list without COUNT and OFFSET."""
+        return _TraceList
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        queryset: QuerySet[Trace],
+        search_term: str,
+    ) -> tuple[QuerySet[Trace], bool]:
+        """Search the events' redacted text."""
+        return queries.matching(queryset, search_term), False
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",  # noqa: ARG002 - Django's signature
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """One trace. There is no form on it, and nothing but reading is answered."""
+        return self._detail(request, object_id, extra_context)
+
+    def _detail(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None) -> HttpResponse:
+        @require_safe
+        def show(request: HttpRequest) -> HttpResponse:
+            trace = self.get_object(request, object_id)
+            context = {
+                **self.admin_site.each_context(request),
+                "title": "Trace",
+                "subtitle": str(trace.pk),
+                "opts": self.opts,
+                "trace": trace,
+                "timeline": run_timeline(trace.pk),
+                **(extra_context or {}),
+            }
+            return TemplateResponse(request, "admin/traces/trace/detail.html", context)
+
+        return show(request)
+
+    @admin.display(description="job")
+    def job(self, trace: Trace) -> SafeString:
+        """The beginning of the redacted prompt."""
+        text = " ".join(trace.prompt.split())
+        return shown(text if len(text) <= _GIST else f"{text[:_GIST]}…") or SafeString("(empty)")
+
+    @admin.display(description="state")
+    def status(self, trace: Trace) -> str:
+        """The run's state in words."""
+        return words(trace.state)
+
+    @admin.display(description="submitter")
+    def submitter_name(self, trace: Trace) -> str:
+        """Who submitted it."""
+        return trace.submitter.display_name
+
+    @admin.display(description="tools")
+    def tools_met(self, trace: Trace) -> SafeString:
+        """The tools it called."""
+        return _listed(trace.tools)
+
+    @admin.display(description="decisions")
+    def decided(self, trace: Trace) -> SafeString:
+        """What reviewers decided."""
+        return _listed(trace.decisions)
+
+    @admin.display(description="reviewers")
+    def reviewed_by(self, trace: Trace) -> SafeString:
+        """Who decided."""
+        return _listed(trace.reviewers)
+
+    @admin.display(description="duration")
+    def took(self, trace: Trace) -> str:
+        """From submission to the end."""
+        if trace.finished_at is None:
+            return _NOTHING
+        return duration_text(max((trace.finished_at - trace.started_at).total_seconds(), 0.0))
+
+    @admin.display(description="cost")
+    def cost(self, trace: Trace) -> str:
+        """In dollars."""
+        return dollars(trace.cost_microdollars)
