@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from agents.states import RUN_FINISHED, CallState, RunState
 from approvals.models import ApprovalGate
+from approvals.states import GateState
 from routekit_site.tenancy.models import Tenant, User
+
+# The version of the run engine that a row needs. A worker whose own is lower leaves the run to a newer one.
+ENGINE = 1
 
 
 class AgentQuerySet(models.QuerySet["Agent"]):
@@ -38,11 +42,13 @@ class Agent(models.Model):
     max_tokens = models.PositiveIntegerField(default=200_000)
     max_cost_microdollars = models.PositiveBigIntegerField(default=5_000_000)
     time_limit_seconds = models.PositiveIntegerField(default=900)
+    input_price = models.PositiveBigIntegerField(default=0, help_text="Microdollars for a million tokens sent.")
+    output_price = models.PositiveBigIntegerField(default=0, help_text="Microdollars for a million tokens received.")
     enabled = models.BooleanField(default=True)
     version = models.PositiveIntegerField(default=1)
     changed_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[models.Manager[Agent]] = AgentQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[AgentQuerySet] = AgentQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["tenant", "name"], name="agent_name_per_tenant")]
@@ -69,6 +75,24 @@ class RunQuerySet(models.QuerySet["Run"]):
     def abandoned(self, now: datetime) -> RunQuerySet:
         """Running runs whose lease ran out: their worker is gone."""
         return self.filter(state=RunState.RUNNING, lease_until__lte=now)
+
+    def held(self, run_id: uuid.UUID, fence: int) -> RunQuerySet:
+        """The run, while the worker with this fencing token still holds it."""
+        return self.filter(id=run_id, state=RunState.RUNNING, fence=fence)
+
+    def ready(self, now: datetime) -> RunQuerySet:
+        """Runs that a worker may claim: nothing that they wait for is outstanding."""
+        due = Q(wake_at=None) | Q(wake_at__lte=now)
+        return self.filter(
+            Q(state=RunState.QUEUED) & due
+            | Q(state=RunState.RUNNING, lease_until__lte=now)
+            | Q(state=RunState.WAITING) & ~Exists(ToolCall.objects.undecided(now).filter(run=OuterRef("pk"))),
+            engine__lte=ENGINE,
+        )
+
+    def to_ring(self, now: datetime, again_after: timedelta) -> RunQuerySet:
+        """Runs that are ready and whose bell was not rung by a sweep within `again_after`."""
+        return self.ready(now).filter(Q(rung_at=None) | Q(rung_at__lte=now - again_after))
 
     def newest_first(self) -> RunQuerySet:
         """Newest first; the id breaks ties so that pages are stable."""
@@ -101,7 +125,10 @@ class Run(models.Model):
     leased_by = models.CharField(max_length=120, null=True, blank=True)  # noqa: DJ001 - paired with lease_until, null together
     lease_until = models.DateTimeField(null=True, blank=True)
     wake_at = models.DateTimeField(null=True, blank=True)
+    rung_at = models.DateTimeField(null=True, blank=True)
     crashes = models.PositiveSmallIntegerField(default=0)
+    model_failures = models.PositiveSmallIntegerField(default=0)
+    engine = models.PositiveSmallIntegerField(default=ENGINE)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -122,7 +149,7 @@ class Run(models.Model):
     error_kind = models.CharField(max_length=60, blank=True, default="")
     error_message = models.CharField(max_length=2000, blank=True, default="")
 
-    objects: ClassVar[models.Manager[Run]] = RunQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         constraints: ClassVar = [
@@ -141,7 +168,7 @@ class Run(models.Model):
                 name="run_cancel_request_paired",
             ),
             models.CheckConstraint(
-                condition=Q(finished_at=None) ^ Q(state__in=[s.value for s in RUN_FINISHED]),
+                condition=Q(finished_at=None) ^ Q(state__in=sorted(s.value for s in RUN_FINISHED)),
                 name="run_finished_has_time",
             ),
         ]
@@ -150,7 +177,7 @@ class Run(models.Model):
             models.Index(fields=["submitter", "-created_at"], name="run_by_submitter"),
             models.Index(
                 fields=["state", "lease_until"],
-                condition=Q(state__in=[RunState.QUEUED, RunState.RUNNING]),
+                condition=Q(state__in=[RunState.QUEUED, RunState.RUNNING, RunState.WAITING]),
                 name="run_to_sweep",
             ),
         ]
@@ -178,6 +205,22 @@ class ModelReply(models.Model):
 
     def __str__(self) -> str:
         return f"reply {self.step} of {self.run_id}"
+
+
+class ToolCallQuerySet(models.QuerySet["ToolCall"]):
+    """Filters over tool calls."""
+
+    def undecided(self, now: datetime) -> ToolCallQuerySet:
+        """Calls whose gate still waits for a person, or was decided and can still be undone."""
+        held = Q(gate__state__in=[GateState.APPROVED, GateState.REJECTED], gate__hold_until__gt=now)
+        return self.filter(
+            Q(gate__state=GateState.PENDING) | held,
+            state__in=[CallState.GATED, CallState.UNKNOWN],
+        )
+
+    def in_order(self) -> ToolCallQuerySet:
+        """As the model proposed them."""
+        return self.order_by("step", "position")
 
 
 class ToolCall(models.Model):
@@ -211,6 +254,8 @@ class ToolCall(models.Model):
     outcome = models.CharField(max_length=60, blank=True, default="")
     tier = models.CharField(max_length=10, blank=True, default="")
     usage = models.JSONField(default=dict)
+
+    objects: ClassVar[ToolCallQuerySet] = ToolCallQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         constraints: ClassVar = [

@@ -1,0 +1,137 @@
+"""The only way from a permit to a tool: the one importer of the sandbox."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from django.conf import settings
+
+from agents.sandbox import door
+from agents.sandbox.call import SandboxCall
+from agents.sandbox.errors import PermitError
+from agents.sandbox.outcome import Failed, FailureKind, Outcome, Succeeded, Tier
+from agents.sandbox.policy import SandboxPolicy
+from agents.sandbox.probing import probe
+from agents.tools.files import FileAccess, Grant
+from approvals.canonical import digest
+from approvals.manifests import ToolManifest
+from approvals.types import Permit
+
+MOST_AT_ONCE = 8
+
+__all__ = [
+    "Failed",
+    "FailureKind",
+    "Job",
+    "Outcome",
+    "SandboxPolicy",
+    "Succeeded",
+    "files_of",
+    "holds",
+    "run_all",
+    "sandbox_digest",
+    "sandbox_policy",
+    "sandbox_tier",
+    "usage_of",
+]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One permitted call, ready to be run."""
+
+    permit: Permit
+    manifest: ToolManifest
+    arguments: Mapping[str, Any]
+    policy: SandboxPolicy
+
+
+def sandbox_policy(stored: Mapping[str, Any]) -> SandboxPolicy:
+    """An agent's stored policy, under the site's rule of how strong the confinement must be.
+
+    Raises:
+        pydantic.ValidationError: what is stored is not a policy.
+    """
+    policy = SandboxPolicy.model_validate(stored)
+    weak = settings.ROUTEKIT_SANDBOX_REQUIRE == "best_effort" and "require" not in stored
+    required: Literal["kernel", "best_effort"] = "best_effort" if weak else "kernel"
+    return policy.model_copy(update={"require": required})
+
+
+def sandbox_tier() -> str:
+    """The strongest tier that this machine enforces, such as "T2"; found out once a process."""
+    return str(probe().tier)
+
+
+def sandbox_digest(policy: SandboxPolicy) -> str:
+    """SHA-256, hex, of everything that the sandbox would allow."""
+    return digest(policy.model_dump(mode="json"))
+
+
+def files_of(policy: SandboxPolicy) -> FileAccess | None:
+    """The agent's folders, to be looked at from here; None for an agent without any."""
+    if policy.filesystem is None:
+        return None
+    grants = [Grant(path, writable=True) for path in policy.filesystem.writable()]
+    grants += [Grant(path, writable=False) for path in policy.filesystem.read_only_paths]
+    return FileAccess(policy.filesystem.sandbox_root, tuple(grants))
+
+
+def holds(policy: SandboxPolicy) -> tuple[tuple[str, str], ...]:
+    """What will hold a call, as (label, text) for a reviewer."""
+    lines: list[tuple[str, str]] = []
+    if policy.filesystem is not None:
+        lines += [("May write below", Path(path).name) for path in policy.filesystem.writable()]
+        lines += [("May read below", Path(path).name) for path in policy.filesystem.read_only_paths]
+    network = policy.network
+    hosts = (*network.allowed_hosts, *network.allowed_networks) if network is not None else ()
+    lines.append(("Network", ", ".join(hosts) or "none"))
+    limits = policy.limits
+    lines.append(("Limits", f"{limits.timeout:g} s, {limits.memory_mb} MB of memory"))
+    return tuple(lines)
+
+
+def run_all(jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Outcome]:
+    """Run the calls, several at once where there are several, and tell what came of each, in order.
+
+    A call whose permit the sandbox does not accept did not run; that is an outcome like any other.
+    """
+    if len(jobs) == 1:
+        return [_run(jobs[0], stop)]
+    with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, len(jobs)), thread_name_prefix="tool") as threads:
+        return list(threads.map(lambda job: _run(job, stop), jobs))
+
+
+def _run(job: Job, stop: Callable[[], bool]) -> Outcome:
+    call = SandboxCall(
+        call_id=job.permit.call_id,
+        tool=job.manifest.name,
+        entrypoint=job.manifest.entrypoint,
+        arguments=job.arguments,
+        permissions=frozenset(permission.value for permission in job.manifest.permissions),
+        trusted_in_process=job.manifest.trusted_in_process,
+        result_schema=job.manifest.result_schema,
+    )
+    try:
+        _make_root(job.policy)
+        return door.run(job.permit, call, job.policy, cancelled=stop)
+    except PermitError as error:
+        return Failed(FailureKind.REFUSED, str(error), retryable=False, tier=Tier.T0)
+    except OSError as error:
+        problem = os.strerror(error.errno) if error.errno else type(error).__name__
+        return Failed(FailureKind.SANDBOX_ERROR, f"The sandbox failed: {problem}.", retryable=True, tier=Tier.T0)
+
+
+def _make_root(policy: SandboxPolicy) -> None:
+    if policy.filesystem is not None:
+        Path(policy.filesystem.sandbox_root).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def usage_of(outcome: Outcome) -> dict[str, Any]:
+    """What a call used, as plain JSON; times in seconds, sizes in bytes."""
+    return asdict(outcome.usage)

@@ -1,0 +1,32 @@
+"""Who listens to bells: a decided gate wakes its run, and a worker told to stop lets its runs go."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from celery.signals import worker_shutting_down
+
+from agents import queue
+from agents.runs import leave
+from approvals.models import ApprovalGate
+from approvals.signals import gate_decided
+from routekit_site.tenancy.clock import database_now
+
+
+def connect() -> None:
+    """Called once, when the app is ready."""
+    gate_decided.connect(on_gate_decided, dispatch_uid="agents.on_gate_decided")
+    worker_shutting_down.connect(on_shutting_down, dispatch_uid="agents.on_shutting_down")
+
+
+def on_gate_decided(*, gate_id: UUID, run_id: UUID, **_kwargs: Any) -> None:
+    """Wake the run of a gate that was decided: at once, or when the hold after an approval is over."""
+    held_until = ApprovalGate.objects.filter(id=gate_id).values_list("hold_until", flat=True).first()
+    after = (held_until - database_now()).total_seconds() if held_until is not None else 0.0
+    queue.wake(run_id, after=max(after, 0.0))
+
+
+def on_shutting_down(**_kwargs: Any) -> None:
+    """Ask the runs that this worker holds to stop at the next safe point."""
+    leave()

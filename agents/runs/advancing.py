@@ -1,0 +1,177 @@
+"""Takes a run as far as it goes without a person: claim, one step after the other, and let go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from pydantic import ValidationError
+
+from agents import journal, turn
+from agents.errors import LeaseLost, UnknownProvider
+from agents.models import ModelReply, Run, ToolCall
+from agents.runs import asking, calling, ending, pulse, recovering
+from agents.runs.lease import Held, claim, lock, set_held, worked
+from agents.states import CallState, RunState
+from agents.types import MAX_CRASHES, RUNTIME
+from approvals.models import ApprovalGate
+from approvals.states import GateState
+from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.encryption import unseal
+from traces.kinds import EventKind
+
+logger = logging.getLogger(__name__)
+
+
+def advance(run_id: UUID, *, worker: str) -> None:
+    """Do all that can be done for a run now. A run that is not ready, or that somebody else holds, is left alone.
+
+    Opens its own short transactions; never inside one.
+    """
+    # Asked again after each stretch: a gate may have been decided between the last look and the run's letting go.
+    while not pulse.leaving():
+        with transaction.atomic(durable=True):
+            held = claim(run_id, worker, now=database_now())
+        if held is None:
+            return
+        with pulse.keeping(held):
+            _work(held)
+
+
+def _work(held: Held) -> None:
+    try:
+        while _step(held):
+            pass
+    except LeaseLost:
+        logger.info("run %s is somebody else's now; %s lets go", held.run_id, held.worker)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run must be let go and others served
+        # The error's text may hold raw values, so neither it nor a traceback is logged or stored.
+        logger.error("run %s: unexpected %s in %s", held.run_id, type(error).__name__, _where(error))  # noqa: TRY400
+        _crashed(held, error)
+
+
+def _step(held: Held) -> bool:
+    """Do the next thing; False when the run was let go."""
+    if pulse.leaving():
+        ending.release(held, "the worker is stopping")
+        return False
+    run, reply, calls = _load(held)
+    now = database_now()
+    standing = tuple(turn.CallStanding(str(c.id), CallState(c.state), undecided=_undecided(c, now)) for c in calls)
+    step = turn.next_step(_facts(run, now), _reply_facts(reply), standing)
+    try:
+        return _do(held, run, calls, step)
+    except ValidationError:
+        ending.finish(held, _MISCONFIGURED)
+        return False
+    except UnknownProvider as error:
+        ending.finish(held, turn.Finish(RunState.FAILED, "unknown_provider", str(error)))
+        return False
+
+
+_MISCONFIGURED = turn.Finish(
+    RunState.FAILED,
+    "agent_misconfigured",
+    "The agent's tool filter or sandbox policy is not valid. An admin of the tenant should open the agent and save it.",
+)
+
+
+def _do(held: Held, run: Run, calls: Sequence[ToolCall], step: turn.Step) -> bool:
+    def named(ids: Sequence[str]) -> list[ToolCall]:
+        return [call for call in calls if str(call.id) in ids]
+
+    def stop() -> bool:
+        return held.stop() or pulse.leaving()
+
+    match step:
+        case turn.AskModel():
+            return asking.ask(held, run, stop=stop)
+        case turn.Recover(ids):
+            recovering.recover(held, run, named(ids))
+            return True
+        case turn.Start(ids):
+            return calling.start(held, run, named(ids), stop=held.stop)
+        case turn.Settle(ids):
+            return calling.settle(held, run, named(ids), stop=held.stop)
+        case turn.Suspend():
+            return not ending.suspend(held)
+        case turn.Finish():
+            ending.finish(held, step)
+            return False
+
+
+def _load(held: Held) -> tuple[Run, ModelReply | None, list[ToolCall]]:
+    """The run, its latest reply and that reply's calls. Only the holder changes them, so no lock is needed to look."""
+    run = Run.objects.held(held.run_id, held.fence).select_related("agent", "submitter").first()
+    if run is None:
+        raise LeaseLost
+    reply = ModelReply.objects.filter(run=run, step=run.steps).first() if run.steps else None
+    calls = list(ToolCall.objects.filter(run=run, step=run.steps).select_related("gate").in_order()) if reply else []
+    return run, reply, calls
+
+
+def _facts(run: Run, now: datetime) -> turn.RunFacts:
+    return turn.RunFacts(
+        steps=run.steps,
+        max_steps=run.max_steps,
+        tokens=run.input_tokens + run.output_tokens,
+        max_tokens=run.max_tokens,
+        cost=run.cost_microdollars,
+        max_cost=run.max_cost_microdollars,
+        worked=worked(run, now),
+        max_worked=run.time_limit_seconds * 1000,
+        crashes=run.crashes,
+        cancelled=run.cancel_requested_at is not None,
+    )
+
+
+def _reply_facts(reply: ModelReply | None) -> turn.ReplyFacts | None:
+    return turn.ReplyFacts(reply.finish_reason, str(unseal(reply.text_sealed))) if reply is not None else None
+
+
+def _undecided(call: ToolCall, now: datetime) -> bool:
+    gate: ApprovalGate | None = call.gate
+    if gate is None:
+        return False
+    held = gate.state in (GateState.APPROVED, GateState.REJECTED) and gate.hold_until is not None
+    return gate.state == GateState.PENDING or (held and gate.hold_until > now)  # type: ignore[operator]
+
+
+def _where(error: BaseException) -> str:
+    """The innermost line of code that an error came from; unlike its text, it can't hold anything raw."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "?"
+    return f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
+
+
+def _crashed(held: Held, error: Exception) -> None:
+    """Count a crash. The run is tried again a little later, and given up after the third."""
+    try:
+        with transaction.atomic(durable=True):
+            now = database_now()
+            run = lock(held)
+            set_held(run, crashes=run.crashes + 1)
+            facts = {"error": type(error).__name__, "where": _where(error), "crashes": run.crashes}
+            journal.note(run.id, EventKind.ERROR, facts, now=now)
+            if run.crashes >= MAX_CRASHES:
+                ending.close(
+                    run,
+                    turn.Finish(
+                        RunState.FAILED,
+                        "crashed",
+                        f"The run was given up: something unexpected ({type(error).__name__}) happened in it "
+                        f"{MAX_CRASHES} times.",
+                    ),
+                    now,
+                )
+            else:
+                wait = timedelta(seconds=RUNTIME.delay(run.crashes - 1))
+                ending.let_rest(run, now, until=now + wait, why="unexpected error")
+    except Exception as second:  # noqa: BLE001 - the lease runs out and the sweep brings the run back
+        logger.error("run %s could not be let go: %s", held.run_id, type(second).__name__)  # noqa: TRY400

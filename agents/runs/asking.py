@@ -1,0 +1,178 @@
+"""Asks the model for its next answer and stores it with its calls, their verdicts and their gates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from agents import journal, turn
+from agents.errors import ModelError, ModelInterrupted
+from agents.models import ModelReply, Run
+from agents.providers import provider_for
+from agents.providers.protocol import Completion, ModelRequest
+from agents.runs import ending, proposals
+from agents.runs.case import Case, open_case
+from agents.runs.lease import Held, lock, set_held
+from agents.runs.transcript import messages_of
+from agents.states import RunState
+from agents.types import MAX_CALLS_PER_STEP, RUNTIME
+from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.encryption import seal
+from traces import recorder
+from traces.kinds import EventKind
+from traces.redactors import redact
+
+_MILLION = 1_000_000
+_MAX_REASON = 40
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One question to the model: when, and what of it is recorded."""
+
+    at: datetime
+    facts: dict[str, Any]
+
+
+def ask(held: Held, run: Run, *, stop: Callable[[], bool]) -> bool:
+    """One model call, outside any transaction, and what comes of it. False when the run was let go.
+
+    Raises:
+        LeaseLost: somebody else holds the run now.
+        UnknownProvider: the agent names a provider that there is not.
+    """
+    case = open_case(run, database_now())
+    offers = case.offers()
+    asked = _Asked(
+        case.now,
+        {
+            "step": run.steps + 1,
+            "attempt": run.model_failures + 1,
+            "provider": run.agent.provider,
+            "model": run.agent.model,
+            "tools": [offer.name for offer in offers],
+        },
+    )
+    request = ModelRequest(
+        model=run.agent.model,
+        instructions=run.agent.instructions,
+        messages=messages_of(run),
+        tools=offers,
+        timeout=RUNTIME.timeout,
+    )
+    try:
+        completion = provider_for(run.agent.provider).complete(request, stop=stop)
+    except ModelInterrupted:
+        return True
+    except ModelError as error:
+        return _failed(held, asked, error)
+    return _store(held, run, case, asked, completion)
+
+
+def _failed(held: Held, asked: _Asked, error: ModelError) -> bool:
+    """Record a failed model call; put the run back for another try, or end it."""
+    with transaction.atomic(durable=True):
+        now = database_now()
+        run = lock(held)
+        if run.cancel_requested_at is not None:
+            return True
+        failures = run.model_failures + 1
+        again = error.retryable and failures <= RUNTIME.max_retries
+        wait = RUNTIME.delay(run.model_failures, error.retry_after)
+        journal.note(run.id, EventKind.MODEL_REQUEST, asked.facts, now=asked.at)
+        payload = {
+            **asked.facts,
+            "kind": error.kind,
+            "message": str(error),
+            "retry_in": round(wait, 3) if again else None,
+        }
+        journal.note(run.id, EventKind.MODEL_ERROR, payload, now=now)
+        if again:
+            set_held(run, model_failures=failures)
+            ending.let_rest(run, now, until=now + timedelta(seconds=wait), why=error.kind)
+        else:
+            tries = f" It was tried {failures} times." if failures > 1 else ""
+            ending.close(run, turn.Finish(RunState.FAILED, error.kind, f"{error}{tries}"), now)
+    return False
+
+
+def _store(held: Held, run: Run, case: Case, asked: _Asked, completion: Completion) -> bool:
+    """Store a complete answer: the reply, its calls, their verdicts and gates, in one transaction."""
+    answered = database_now()
+    calls = completion.calls[:MAX_CALLS_PER_STEP]
+    judged = proposals.judge_all(case, calls)
+    with transaction.atomic(durable=True):
+        now = database_now()
+        locked = lock(held)
+        if locked.cancel_requested_at is not None:
+            return True
+        step = locked.steps + 1
+        _reply(locked, step, asked, completion, answered).save(force_insert=True)
+        _count(locked, step, completion)
+        journal.note(run.id, EventKind.MODEL_REQUEST, asked.facts, now=asked.at)
+        event = journal.note(run.id, EventKind.MODEL_RESPONSE, _told(step, completion), now=answered)
+        rows = proposals.store_all(case, step, judged)
+        event = proposals.note_verdicts(rows, judged, now) or event
+        recorder.note_summary(
+            run_id=run.id,
+            state=RunState.RUNNING,
+            input_tokens=locked.input_tokens,
+            output_tokens=locked.output_tokens,
+            cost_microdollars=locked.cost_microdollars,
+        )
+        if proposals.is_stubborn(locked):
+            ending.close(locked, _STUBBORN, now)
+            return False
+        journal.announce(locked, state=RunState.RUNNING, event=event, now=now)
+    return True
+
+
+_STUBBORN = turn.Finish(
+    RunState.FAILED,
+    "repeated_call",
+    "The run was stopped: the agent kept proposing a call that a reviewer had rejected.",
+)
+
+
+def _reply(run: Run, step: int, asked: _Asked, completion: Completion, answered: datetime) -> ModelReply:
+    return ModelReply(
+        run=run,
+        step=step,
+        text_sealed=seal(completion.text),
+        text_redacted=str(redact(run.tenant_id, completion.text)),
+        finish_reason=completion.finish_reason[:_MAX_REASON],
+        input_tokens=completion.input_tokens,
+        output_tokens=completion.output_tokens,
+        started_at=asked.at,
+        finished_at=answered,
+    )
+
+
+def _count(run: Run, step: int, completion: Completion) -> None:
+    agent = run.agent
+    cost = (completion.input_tokens * agent.input_price + completion.output_tokens * agent.output_price) // _MILLION
+    set_held(
+        run,
+        steps=step,
+        model_failures=0,
+        crashes=0,
+        input_tokens=run.input_tokens + completion.input_tokens,
+        output_tokens=run.output_tokens + completion.output_tokens,
+        cost_microdollars=run.cost_microdollars + cost,
+    )
+
+
+def _told(step: int, completion: Completion) -> dict[str, Any]:
+    return {
+        "step": step,
+        "text": completion.text,
+        "finish_reason": completion.finish_reason,
+        "calls": [{"id": c.call_id, "tool": c.tool, "arguments": c.arguments} for c in completion.calls],
+        "left_out": max(0, len(completion.calls) - MAX_CALLS_PER_STEP),
+        "input_tokens": completion.input_tokens,
+        "output_tokens": completion.output_tokens,
+    }

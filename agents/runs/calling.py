@@ -1,0 +1,365 @@
+"""From a verdict or a decided gate to a call that ran: intent, sandbox, outcome.
+
+Note [Once]: a call becomes RUNNING in the transaction that spends its approval, after a last look at the run's fence
+and at a cancel request; only then is the sandbox asked. Whoever finds a RUNNING call that is not its own knows that a
+worker died between the intent and the outcome (see `recovering`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from agents import execution, journal, turn
+from agents.errors import LeaseLost
+from agents.execution import Failed, FailureKind, Job, Outcome, Succeeded
+from agents.models import Run, ToolCall
+from agents.runs import ending
+from agents.runs.case import Case, open_case
+from agents.runs.lease import Held, lock, set_held
+from agents.runs.transcript import arguments_of, latest_steps
+from agents.states import CallState, RunState
+from agents.types import RUNTIME
+from approvals import gates, manifests, rules
+from approvals.binding import digest_of
+from approvals.errors import NotPresentable, RuleOver, UnknownTool
+from approvals.manifests import ToolManifest
+from approvals.types import Allow, Binding, Deny, NeedsApproval, Permit, Reversibility, Verdict
+from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.encryption import seal
+from traces.kinds import EventKind
+from traces.redactors import redact
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A call whose turn has come, with everything that is looked at outside of the transaction."""
+
+    call: ToolCall
+    manifest: ToolManifest
+    arguments: dict[str, Any]
+    binding: Binding
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A call that is RUNNING, and the job for the sandbox."""
+
+    planned: Planned
+    job: Job
+
+
+def start(held: Held, run: Run, calls: Sequence[ToolCall], *, stop: Callable[[], bool]) -> bool:
+    """Run permitted calls: neighbours that only read at the same time, all others one after the other.
+
+    Returns False when the run was let go. Raises `LeaseLost`.
+    """
+    case = open_case(run, database_now())
+    batch = _batch([planned for call in calls if (planned := plan(held, case, call)) is not None])
+    return not batch or _run(held, case, batch, stop=stop)
+
+
+def settle(held: Held, run: Run, calls: Sequence[ToolCall], *, stop: Callable[[], bool]) -> bool:
+    """Act on decided gates: tell the model of refusals, run what was approved.
+
+    Returns False when the run was let go. Raises `LeaseLost`.
+    """
+    case = open_case(run, database_now())
+    standings = [(call, gates.standing(call.gate, case.now)) for call in calls if call.gate is not None]
+    refused = [(call, found) for call, found in standings if isinstance(found, gates.Refused)]
+    if refused:
+        _tell_refused(held, refused)
+        return True
+    ready = [call for call, found in standings if isinstance(found, gates.Ready)]
+    batch = _batch([planned for call in ready if (planned := plan(held, case, call)) is not None])
+    return not batch or _run(held, case, batch, stop=stop)
+
+
+def plan(held: Held, case: Case, call: ToolCall) -> Planned | None:
+    """What the call is bound to now. None where it can't run any more; then the call is closed."""
+    try:
+        manifest = manifests.get(call.tool)
+    except UnknownTool as error:
+        refuse(held, call, str(error))
+        return None
+    arguments = arguments_of(call)
+    context = case.context(manifest, arguments)
+    binding = case.binding(call.id, manifest, arguments, context)
+    return Planned(call, manifest, arguments, binding, case.verdict(case.call_facts(manifest, arguments)))
+
+
+def _batch(planned: list[Planned]) -> list[Planned]:
+    """The first call, and with it those right behind that only read if it only reads too."""
+    batch = planned[:1]
+    for other in planned[1 : execution.MOST_AT_ONCE]:
+        if not (_only_reads(batch[-1]) and _only_reads(other)):
+            break
+        batch.append(other)
+    return batch
+
+
+def _only_reads(planned: Planned) -> bool:
+    return planned.manifest.reversibility is Reversibility.READ_ONLY
+
+
+def _run(held: Held, case: Case, batch: Sequence[Planned], *, stop: Callable[[], bool]) -> bool:
+    begun = _begin(held, case, batch)
+    if not begun:
+        return True
+    outcomes = execution.run_all([item.job for item in begun], stop)
+    return _store(held, list(zip(begun, outcomes, strict=True)))
+
+
+def _begin(held: Held, case: Case, batch: Sequence[Planned]) -> list[Begun]:
+    """Spend the approvals and store the intents, in one transaction; empty when the run was cancelled meanwhile."""
+    begun: list[Begun] = []
+    with transaction.atomic(durable=True):
+        now = database_now()
+        run = lock(held)
+        if run.cancel_requested_at is not None:
+            return []
+        event = 0
+        for planned in batch:
+            permit = _permit(run, case, planned, now)
+            if permit is None:
+                continue
+            change(planned.call, CallState.RUNNING, attempts=planned.call.attempts + 1, started_at=now)
+            facts = {"tool": planned.call.tool, "attempt": planned.call.attempts}
+            event = journal.note(run.id, EventKind.TOOL_STARTED, facts, now=now, call=planned.call)
+            begun.append(Begun(planned, Job(permit, planned.manifest, planned.arguments, case.sandbox)))
+        if event:
+            journal.announce(run, state=RunState.RUNNING, event=event, now=now)
+    return begun
+
+
+def _permit(run: Run, case: Case, planned: Planned, now: datetime) -> Permit | None:
+    """The right to run the call, from its gate or from policy; None where it was denied or has to wait (again)."""
+    call, verdict = planned.call, planned.verdict
+    if call.state == CallState.PERMITTED:
+        if isinstance(verdict, Deny):
+            _deny(run, call, verdict, now)
+            return None
+        if isinstance(verdict, NeedsApproval) and not _repeats_approved(planned):
+            ask_person(case, planned, verdict, now=now)
+            return None
+        return _granted(planned, now)
+    if call.gate_id is None:
+        raise LeaseLost
+    answer = gates.redeem(call.gate_id, planned.binding, verdict, now=now)
+    if isinstance(answer, Permit):
+        return answer
+    if answer.denial is not None:
+        _deny(run, call, answer.denial, now)
+    else:
+        ask_person(case, planned, _asking(verdict, call), now=now, difference=answer.change)
+    return None
+
+
+def _granted(planned: Planned, now: datetime) -> Permit | None:
+    """The permit of an allowed call; None where the remembered rule that allowed it has ended since: judge again."""
+    rule_id = planned.verdict.rule_id if isinstance(planned.verdict, Allow) else None
+    if rule_id is not None:
+        try:
+            rules.use(rule_id, now=now)
+        except RuleOver:
+            return None
+    return gates.grant(planned.binding, now=now)
+
+
+def _repeats_approved(planned: Planned) -> bool:
+    """Whether a person approved exactly this call and a second try of it is harmless."""
+    gate = planned.call.gate
+    return (
+        gate is not None
+        and planned.manifest.idempotent
+        and planned.call.attempts > 0
+        and digest_of(planned.binding) == gate.digest
+    )
+
+
+def _asking(verdict: Verdict, call: ToolCall) -> NeedsApproval:
+    if isinstance(verdict, NeedsApproval):
+        return verdict
+    return NeedsApproval(verdict.level, call.rule or verdict.rule, "What was approved before has changed.")
+
+
+def ask_person(
+    case: Case, planned: Planned, verdict: NeedsApproval, *, now: datetime, difference: dict[str, Any] | None = None
+) -> None:
+    """Open a gate for a call (again), inside the caller's transaction. A call that can't be shown is denied."""
+    call = planned.call
+    try:
+        request = case.gate_request(
+            call.id,
+            planned.manifest,
+            planned.arguments,
+            verdict,
+            steps=latest_steps(case.run),
+            reopens=call.gate_id,
+            change=difference,
+        )
+    except NotPresentable as error:
+        _deny(case.run, call, Deny(verdict.level, "presentation", str(error)), now)
+        return
+    gate = gates.open_gate(request, now=now)
+    state = CallState.UNKNOWN if call.state == CallState.UNKNOWN else CallState.GATED
+    change(call, state, gate=gate, rule=verdict.rule[:200], level=verdict.level.value)
+
+
+def change(call: ToolCall, state: CallState, **columns: Any) -> None:
+    """Move a call by compare-and-set, and the instance with it.
+
+    Raises:
+        LeaseLost: the row is not as the instance says.
+    """
+    if ToolCall.objects.filter(id=call.id, state=call.state).update(state=state, **columns) != 1:
+        raise LeaseLost
+    call.state = state
+    for name, value in columns.items():
+        setattr(call, name, value)
+
+
+def tell(run: Run, call: ToolCall, state: CallState, told: str, *, outcome: str, now: datetime) -> None:
+    """Close a call that did not run, with the words that the model is told."""
+    change(
+        call,
+        state,
+        outcome=outcome,
+        finished_at=now,
+        result_sealed=seal(told),
+        result_redacted=redact(run.tenant_id, told),
+    )
+
+
+def _deny(run: Run, call: ToolCall, denial: Deny, now: datetime) -> None:
+    said = {"tool": call.tool, "verdict": "deny", "level": denial.level, "rule": denial.rule, "reason": denial.reason}
+    state = CallState.FAILED if call.state == CallState.UNKNOWN else CallState.DENIED
+    tell(run, call, state, turn.words_for_denied(denial.reason), outcome="deny", now=now)
+    journal.note(run.id, EventKind.POLICY_VERDICT, said, now=now, call=call)
+
+
+def refuse(held: Held, call: ToolCall, problem: str) -> None:
+    """Close a call whose tool is gone."""
+    with transaction.atomic(durable=True):
+        now = database_now()
+        run = lock(held)
+        state = CallState.DENIED if call.state in (CallState.PERMITTED, CallState.GATED) else CallState.FAILED
+        tell(run, call, state, turn.words_for_invalid(problem), outcome="unknown_tool", now=now)
+        event = journal.note(run.id, EventKind.NOTE, {"tool": call.tool, "problem": problem}, now=now, call=call)
+        journal.announce(run, state=RunState.RUNNING, event=event, now=now)
+
+
+def _tell_refused(held: Held, refused: Sequence[tuple[ToolCall, gates.Refused]]) -> None:
+    with transaction.atomic(durable=True):
+        now = database_now()
+        run = lock(held)
+        event = 0
+        for call, refusal in refused:
+            state, told = _words(call, refusal)
+            tell(run, call, state, told, outcome=refusal.kind, now=now)
+            facts = {"tool": call.tool, "not_run": refusal.kind, "told": told}
+            event = journal.note(run.id, EventKind.NOTE, facts, now=now, call=call, gate_id=call.gate_id)
+        journal.announce(run, state=RunState.RUNNING, event=event, now=now)
+
+
+def _words(call: ToolCall, refusal: gates.Refused) -> tuple[CallState, str]:
+    if call.state == CallState.UNKNOWN:
+        return CallState.FAILED, turn.words_for_not_repeated(refusal.reason)
+    match refusal.kind:
+        case "rejected":
+            return CallState.REJECTED, turn.words_for_rejected(refusal.reason)
+        case "expired":
+            return CallState.EXPIRED, turn.words_for_expired()
+        case "lapsed":
+            return CallState.EXPIRED, turn.words_for_lapsed()
+        case "withdrawn":
+            return CallState.WITHDRAWN, turn.words_for_withdrawn("")
+
+
+def _store(held: Held, results: Sequence[tuple[Begun, Outcome]]) -> bool:
+    """Store what came of the calls. False when the run was put back to try one of them again later."""
+    wait: float | None = None
+    with transaction.atomic(durable=True):
+        now = database_now()
+        run = lock(held)
+        event = 0
+        for begun, outcome in results:
+            again = _again_in(begun, outcome)
+            if again is not None and run.cancel_requested_at is None:
+                wait = max(wait or 0.0, again)
+                event = _try_again(run, begun, outcome, again, now)
+            else:
+                event = _store_outcome(run, begun, outcome, now)
+        set_held(run, crashes=0)
+        for begun, _ in results:
+            if begun.planned.call.state != CallState.PERMITTED:
+                journal.executed(run, begun.planned.call, now=now)
+        if wait is not None:
+            ending.let_rest(run, now, until=now + timedelta(seconds=wait), why="tool_retry")
+            return False
+        journal.announce(run, state=RunState.RUNNING, event=event, now=now)
+    return True
+
+
+def _again_in(begun: Begun, outcome: Outcome) -> float | None:
+    """Seconds until the call is tried again, or None: only idempotent tools are, and only so often."""
+    tries = begun.planned.call.attempts
+    if isinstance(outcome, Succeeded) or not outcome.retryable or not begun.planned.manifest.idempotent:
+        return None
+    return RUNTIME.delay(tries - 1, outcome.retry_after) if tries <= RUNTIME.max_retries else None
+
+
+def _try_again(run: Run, begun: Begun, outcome: Outcome, wait: float, now: datetime) -> int:
+    call = begun.planned.call
+    change(call, CallState.PERMITTED)
+    facts: dict[str, Any] = {"tool": call.tool, "attempt": call.attempts, "retry_in": round(wait, 3)}
+    if isinstance(outcome, Failed):
+        facts |= {"outcome": outcome.kind.value, "message": outcome.message}
+    return journal.note(run.id, EventKind.TOOL_RETRY, facts, now=now, call=call)
+
+
+def _store_outcome(run: Run, begun: Begun, outcome: Outcome, now: datetime) -> int:
+    call = begun.planned.call
+    state, code, told, shown = _result(begun, outcome)
+    change(
+        call,
+        state,
+        outcome=code,
+        finished_at=now,
+        result_sealed=seal(told),
+        result_redacted=redact(run.tenant_id, shown),
+        tier=outcome.tier.value,
+        usage=execution.usage_of(outcome),
+    )
+    for violation in outcome.violations:
+        what = {"tool": call.tool, "class": violation.attack_class.value, "detail": violation.detail}
+        journal.note(run.id, EventKind.VIOLATION, what, now=now, call=call)
+    kind = EventKind.TOOL_UNKNOWN if state is CallState.UNKNOWN else EventKind.TOOL_FINISHED
+    facts: dict[str, Any] = {
+        "tool": call.tool,
+        "state": state.value,
+        "outcome": code,
+        "attempt": call.attempts,
+        "tier": outcome.tier.value,
+        "result": shown,
+        "usage": call.usage,
+    }
+    return journal.note(run.id, kind, facts, now=now, call=call)
+
+
+def _result(begun: Begun, outcome: Outcome) -> tuple[CallState, str, str, Any]:
+    """State, code, the words for the model, and what is shown (before redaction)."""
+    if isinstance(outcome, Succeeded):
+        return CallState.SUCCEEDED, "succeeded", json.dumps(outcome.value, ensure_ascii=False), outcome.value
+    told = turn.words_for_failed(outcome.message)
+    manifest = begun.planned.manifest
+    harmless = manifest.idempotent or manifest.reversibility is Reversibility.READ_ONLY
+    if outcome.kind is FailureKind.CANCELLED and not harmless:
+        return CallState.UNKNOWN, outcome.kind.value, told, {"error": outcome.message}
+    return CallState.FAILED, outcome.kind.value, told, {"error": outcome.message}

@@ -1,0 +1,143 @@
+"""What a call of a run is judged by at one moment: the policy, the agent and its sandbox as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from agents.context import Context, context_of
+from agents.execution import SandboxPolicy, files_of, holds, sandbox_digest, sandbox_policy
+from agents.models import Run
+from agents.providers.protocol import ToolOffer
+from agents.tools import registry
+from agents.tools.files import FileAccess
+from approvals import callbacks, gates, policy
+from approvals.manifests import ToolManifest, all_manifests
+from approvals.policy_facts import policy_digest, policy_facts
+from approvals.presentation import PresentationContext, Step, present
+from approvals.types import Binding, CallFacts, NeedsApproval, PolicyFacts, ToolFilter, Verdict
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run's surroundings. `run` comes with its agent and submitter."""
+
+    run: Run
+    facts: PolicyFacts
+    sandbox: SandboxPolicy
+    now: datetime
+
+    @cached_property
+    def files(self) -> FileAccess | None:
+        return files_of(self.sandbox)
+
+    @cached_property
+    def sandbox_digest(self) -> str:
+        return sandbox_digest(self.sandbox)
+
+    def offers(self) -> tuple[ToolOffer, ...]:
+        """The tools that the model may be told of: denied ones are never advertised."""
+        manifests = {manifest.name: manifest for manifest in all_manifests()}
+        return tuple(
+            ToolOffer(name, manifests[name].description, manifests[name].argument_schema)
+            for name in policy.offered(manifests, self.facts)
+        )
+
+    def call_facts(self, manifest: ToolManifest, arguments: Mapping[str, Any]) -> CallFacts:
+        """The call as policy judges it. Asks the policy's callback, which takes time: not inside a transaction."""
+        call = CallFacts(
+            tool=manifest.name,
+            arguments=arguments,
+            permissions=manifest.permissions,
+            reversibility=manifest.reversibility,
+            agent_id=str(self.run.agent_id),
+        )
+        return callbacks.consulted(call, self.facts)
+
+    def verdict(self, call: CallFacts) -> Verdict:
+        """What policy says of the call now."""
+        return policy.decide(call, self.facts, self.now)
+
+    def context(self, manifest: ToolManifest, arguments: Mapping[str, Any]) -> Context:
+        """What the call acts on, as it is now."""
+        return context_of(manifest.name, arguments, self.files)
+
+    def binding(self, call_id: UUID, manifest: ToolManifest, arguments: Mapping[str, Any], context: Context) -> Binding:
+        """Everything that an approval of this call is bound to."""
+        return Binding(
+            tenant_id=self.run.tenant_id,
+            run_id=self.run.id,
+            call_id=str(call_id),
+            tool=manifest.name,
+            tool_schema_digest=manifest.schema_digest,
+            arguments=arguments,
+            requester_id=self.run.submitter_id,
+            agent_id=str(self.run.agent_id),
+            agent_version=self.run.agent.version,
+            policy_digest=policy_digest(self.facts, manifest.name),
+            sandbox_digest=self.sandbox_digest,
+            context_digest=context.digest,
+        )
+
+    def gate_request(
+        self,
+        call_id: UUID,
+        manifest: ToolManifest,
+        arguments: Mapping[str, Any],
+        verdict: NeedsApproval,
+        *,
+        steps: tuple[Step, ...] = (),
+        reopens: UUID | None = None,
+        change: Mapping[str, Any] | None = None,
+    ) -> gates.GateRequest:
+        """What `gates.open_gate` needs to ask a person about this call."""
+        context = self.context(manifest, arguments)
+        tool = registry.tool_named(manifest.name)
+        presentation = present(
+            tenant_id=self.run.tenant_id,
+            tool=manifest.name,
+            sentence=registry.sentence_of(tool, arguments) if tool is not None else manifest.name,
+            arguments=arguments,
+            manifest=manifest,
+            context=PresentationContext(
+                verdict=verdict,
+                submitter_id=self.run.submitter_id,
+                submitter_name=self.run.submitter.display_name,
+                agent_name=self.run.agent.name,
+                agent_version=self.run.agent.version,
+                steps=steps,
+                sandbox=holds(self.sandbox),
+                file_change=context.file_change,
+                request=context.request,
+                change=change,
+            ),
+        )
+        return gates.GateRequest(
+            binding=self.binding(call_id, manifest, arguments, context),
+            manifest=manifest,
+            verdict=verdict,
+            presentation=presentation,
+            agent_name=self.run.agent.name,
+            reopens=reopens,
+            change=dict(change) if change is not None else None,
+        )
+
+
+def open_case(run: Run, now: datetime) -> Case:
+    """Look at the policy, the agent and its sandbox as they are now.
+
+    Raises:
+        pydantic.ValidationError: what is stored for the agent is no policy.
+    """
+    agent = run.agent
+    agent_filter = ToolFilter.model_validate(agent.tool_filter) if agent.tool_filter is not None else None
+    return Case(
+        run=run,
+        facts=policy_facts(run.tenant_id, agent_filter=agent_filter, now=now),
+        sandbox=sandbox_policy(agent.sandbox),
+        now=now,
+    )

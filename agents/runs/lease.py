@@ -1,0 +1,140 @@
+"""Who works on a run: claims with a lease and a fencing token, and the writes that only the holder may make.
+
+Note [Fencing]: every claim raises the run's `fence`. A worker writes only through `lock` and `move`, which find the row
+only while it is RUNNING under the fence that the worker was given. A worker that slept past its lease and wakes up
+finds nothing to write to and starts nothing: the last look before a tool is run is `lock` too, in the transaction
+that stores the intent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Event
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from agents import journal
+from agents.errors import LeaseLost
+from agents.models import Run
+from agents.states import RUN_TRANSITIONS, RunState
+from traces import recorder
+from traces.kinds import EventKind
+
+
+@dataclass(eq=False)
+class Held:
+    """A run while one worker holds it. `stop` turns true when a call in progress should be given up."""
+
+    run_id: UUID
+    fence: int
+    worker: str
+    cancelled: Event = field(default_factory=Event)
+    lost: Event = field(default_factory=Event)
+
+    def stop(self) -> bool:
+        """Whether the run was cancelled or another worker holds it now."""
+        return self.cancelled.is_set() or self.lost.is_set()
+
+
+def lease_time() -> timedelta:
+    """How long a worker may be silent before its runs are taken over."""
+    return timedelta(seconds=settings.ROUTEKIT_LEASE_SECONDS)
+
+
+def claim(run_id: UUID, worker: str, *, now: datetime) -> Held | None:
+    """Take a run that is ready, by compare-and-set; None when it is not, or somebody else was faster.
+
+    A run taken over from a dead worker counts a crash. Needs an open transaction.
+    """
+    run = Run.objects.ready(now).filter(id=run_id).first()
+    if run is None:
+        return None
+    fence, old = run.fence + 1, RunState(run.state)
+    changes: dict[str, Any] = {
+        "state": RunState.RUNNING,
+        "fence": fence,
+        "leased_by": worker,
+        "lease_until": now + lease_time(),
+        "wake_at": None,
+        "rung_at": None,
+        "clock_started_at": now,
+        "waiting_since": None,
+        "started_at": run.started_at or now,
+        "waited_milliseconds": run.waited_milliseconds + _milliseconds(run.waiting_since, now),
+    }
+    if old is RunState.RUNNING:
+        changes["crashes"] = run.crashes + 1
+        changes["worked_milliseconds"] = run.worked_milliseconds + _milliseconds(run.clock_started_at, run.lease_until)
+    if Run.objects.filter(id=run_id, state=old, fence=run.fence).update(**changes) != 1:
+        return None
+    kind = EventKind.RUN_STARTED if run.started_at is None else EventKind.RUN_RESUMED
+    event = journal.note(run_id, kind, {"after": old.value, "worker": worker, "fence": fence}, now=now)
+    recorder.note_summary(run_id=run_id, state=RunState.RUNNING)
+    journal.announce(run, state=RunState.RUNNING, event=event, now=now)
+    return Held(run_id, fence, worker)
+
+
+def lock(held: Held) -> Run:
+    """The run, its row locked to the end of the transaction, while `held` still holds it.
+
+    Raises:
+        LeaseLost: another worker claimed it, or it is over (see Note [Fencing]).
+    """
+    run = (
+        Run.objects.held(held.run_id, held.fence)
+        .select_for_update(of=("self",))
+        .select_related("agent", "submitter", "tenant")
+        .first()
+    )
+    if run is None:
+        held.lost.set()
+        raise LeaseLost
+    return run
+
+
+def move(run: Run, state: RunState, **changes: Any) -> None:
+    """Put a run into another state by compare-and-set on its state and fence, and the instance with it.
+
+    Raises:
+        LeaseLost: the row is not as the instance says.
+        ValueError: the transition table has no such move.
+    """
+    if (RunState(run.state), state) not in RUN_TRANSITIONS:
+        raise ValueError(f"a run can't go from {run.state} to {state}")
+    set_held(run, state=state, **changes)
+
+
+def set_held(run: Run, **changes: Any) -> None:
+    """Change columns of a run that still is as the instance says.
+
+    Raises:
+        LeaseLost: it is not.
+    """
+    if Run.objects.filter(id=run.id, state=run.state, fence=run.fence).update(**changes) != 1:
+        raise LeaseLost
+    for name, value in changes.items():
+        setattr(run, name, value)
+
+
+def let_go(run: Run, now: datetime) -> dict[str, Any]:
+    """The columns of a run that nobody works on any more: no lease, and its own clock stopped."""
+    return {
+        "leased_by": None,
+        "lease_until": None,
+        "clock_started_at": None,
+        "worked_milliseconds": run.worked_milliseconds + _milliseconds(run.clock_started_at, now),
+    }
+
+
+def worked(run: Run, now: datetime) -> int:
+    """Milliseconds that the run has worked, the present stretch included; waiting does not count."""
+    return run.worked_milliseconds + _milliseconds(run.clock_started_at, now)
+
+
+def _milliseconds(start: datetime | None, end: datetime | None) -> int:
+    if start is None or end is None:
+        return 0
+    return max(0, int((end - start).total_seconds() * 1000))

@@ -1,0 +1,75 @@
+"""A worker died while it ran a call: nobody knows whether the call took effect.
+
+An idempotent tool is simply run again, under the same idempotency key (the call's id). For any other a person is asked,
+by an ordinary gate for the same call that says what happened: approving means "it did not happen, run it", rejecting
+means "it happened, or it must not be repeated". Never a silent second run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import transaction
+
+from agents import journal
+from agents.models import Run, ToolCall
+from agents.runs.calling import Planned, ask_person, change, plan
+from agents.runs.case import Case, open_case
+from agents.runs.lease import Held, lock
+from agents.states import CallState, RunState
+from agents.types import RUNTIME
+from approvals.binding import change_of, difference
+from approvals.presentation import redacted_change
+from approvals.types import Level, NeedsApproval
+from routekit_site.tenancy.clock import database_now
+from traces.kinds import EventKind
+
+REASON = (
+    "This call was started and its worker was lost before it could say what came of it. Approve only if you have made "
+    "sure that it did NOT take effect: it will then be run. Reject if it took effect, or must not be repeated."
+)
+
+
+def recover(held: Held, run: Run, calls: Sequence[ToolCall]) -> None:
+    """Sort out the calls that a lost worker left RUNNING. Raises `LeaseLost`."""
+    case = open_case(run, database_now())
+    planned = [found for call in calls if (found := plan(held, case, call)) is not None]
+    with transaction.atomic(durable=True):
+        now = database_now()
+        locked = lock(held)
+        event = 0
+        for item in planned:
+            event = _recover(locked, case, item, now)
+        for item in planned:
+            if item.call.state == CallState.UNKNOWN:
+                journal.executed(locked, item.call, now=now)
+        if event:
+            journal.announce(locked, state=RunState.RUNNING, event=event, now=now)
+
+
+def _recover(run: Run, case: Case, planned: Planned, now: datetime) -> int:
+    call = planned.call
+    facts = {"tool": call.tool, "attempt": call.attempts, "idempotent": planned.manifest.idempotent}
+    change(call, CallState.UNKNOWN, outcome="unknown")
+    if planned.manifest.idempotent and call.attempts <= RUNTIME.max_retries:
+        change(call, CallState.PERMITTED, outcome="")
+        return journal.note(run.id, EventKind.TOOL_RETRY, {**facts, "after": "lost worker"}, now=now, call=call)
+    explained = redacted_change(run.tenant_id, change_of([difference("call", REASON)]))
+    ask_person(case, planned, _verdict(case, planned), now=now, difference=explained)
+    return journal.note(run.id, EventKind.TOOL_UNKNOWN, facts, now=now, call=call, gate_id=call.gate_id)
+
+
+def _verdict(case: Case, planned: Planned) -> NeedsApproval:
+    """What the reviewer reads as the reason, with the approvers that the tenant wants for this tool."""
+    allowance = case.facts.allowances.get(planned.manifest.name)
+    if allowance is None:
+        return NeedsApproval(Level.GATE, "unknown outcome", REASON)
+    return NeedsApproval(
+        Level.GATE,
+        "unknown outcome",
+        REASON,
+        approvers=allowance.approvers,
+        decide_by_seconds=allowance.decide_by_seconds,
+        execute_by_seconds=allowance.execute_by_seconds,
+    )

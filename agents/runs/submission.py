@@ -1,0 +1,96 @@
+"""A job is handed in: checked, stored once, and its bell rung."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+
+from agents import journal, queue
+from agents.errors import AgentDisabled, AgentNotFound, BadIdempotencyKey, EmptyPrompt, PromptTooLong
+from agents.models import Agent, Run
+from agents.runs.access import check_submit
+from agents.states import RunState
+from agents.types import MAX_PROMPT_CHARACTERS
+from routekit_site.tenancy.encryption import seal
+from routekit_site.tenancy.models import User
+from traces import recorder
+from traces.redactors import redact
+
+_MAX_KEY = 64
+
+
+def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotency_key: str, now: datetime) -> Run:
+    """Store a job and wake a worker after the commit. The same person's same key is the same run, sent once.
+
+    Needs an open transaction.
+
+    Raises:
+        NotVisible, NotAllowed: this person may not submit in this tenant.
+        EmptyPrompt, PromptTooLong, BadIdempotencyKey: what was sent can't be taken.
+        AgentNotFound, AgentDisabled: there is nobody to give the job to.
+    """
+    check_submit(user, tenant_id)
+    _check_form(prompt, idempotency_key)
+    earlier = _earlier(user, idempotency_key)
+    if earlier is not None:
+        return earlier
+    agent = Agent.objects.in_tenant(tenant_id).filter(id=agent_id).first()
+    if agent is None:
+        raise AgentNotFound
+    if not agent.enabled:
+        raise AgentDisabled
+    run = _new_run(agent, user, prompt, idempotency_key, now)
+    try:
+        with transaction.atomic():
+            run.save(force_insert=True)
+    except IntegrityError:
+        # A double click: the other request stored it between our look and our insert.
+        twin = _earlier(user, idempotency_key)
+        if twin is None:
+            raise
+        return twin
+    recorder.open_trace(
+        tenant_id=tenant_id, run_id=run.id, agent_name=agent.name, submitter_id=user.pk, prompt=prompt, now=now
+    )
+    journal.announce(run, state=RunState.QUEUED, event=1, now=now)
+    queue.wake(run.id)
+    return run
+
+
+def _check_form(prompt: str, idempotency_key: str) -> None:
+    if not prompt.strip():
+        raise EmptyPrompt
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise PromptTooLong(
+            f"The prompt is {len(prompt):,} characters long; at most {MAX_PROMPT_CHARACTERS:,} are taken. Shorten it, "
+            "or put the text in a file of the agent and name the file."
+        )
+    if not 0 < len(idempotency_key) <= _MAX_KEY:
+        raise BadIdempotencyKey
+
+
+def _earlier(user: User, idempotency_key: str) -> Run | None:
+    return Run.objects.submitted_by(user).filter(idempotency_key=idempotency_key).first()
+
+
+def _new_run(agent: Agent, user: User, prompt: str, idempotency_key: str, now: datetime) -> Run:
+    # Postgres stores no NUL; a lone surrogate has no UTF-8. Neither says anything to a model.
+    clean = prompt.replace("\0", "").encode("utf-8", "replace").decode()
+    return Run(
+        id=uuid.uuid4(),
+        tenant_id=agent.tenant_id,
+        agent=agent,
+        agent_version=agent.version,
+        submitter=user,
+        idempotency_key=idempotency_key,
+        prompt_sealed=seal(clean),
+        prompt_redacted=redact(agent.tenant_id, clean),
+        state=RunState.QUEUED,
+        created_at=now,
+        max_steps=agent.max_steps,
+        max_tokens=agent.max_tokens,
+        max_cost_microdollars=agent.max_cost_microdollars,
+        time_limit_seconds=agent.time_limit_seconds,
+    )

@@ -1,0 +1,59 @@
+"""The conversation so far, put together from the sealed columns for the model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from agents.models import ModelReply, Run, ToolCall
+from agents.providers.protocol import Message
+from agents.states import CallState
+from agents.turn import Told, conversation
+from approvals.presentation import Step
+from routekit_site.tenancy.encryption import unseal
+
+_DETAIL = 500
+
+
+def messages_of(run: Run) -> tuple[Message, ...]:
+    """All messages of a run whose latest calls are settled."""
+    told: dict[int, list[Told]] = defaultdict(list)
+    for call in ToolCall.objects.filter(run=run).in_order():
+        told[call.step].append(_told(call))
+    replies = ModelReply.objects.filter(run=run).order_by("step")
+    answers = [(str(unseal(reply.text_sealed)), tuple(told[reply.step])) for reply in replies]
+    return conversation(str(unseal(run.prompt_sealed)), answers)
+
+
+def arguments_of(call: ToolCall) -> Any:
+    """The canonical arguments, or the model's own text where that was no valid call."""
+    return unseal(call.arguments_sealed)
+
+
+def _told(call: ToolCall) -> Told:
+    arguments = arguments_of(call)
+    known = isinstance(arguments, dict)
+    return Told(
+        call_id=call.call_id,
+        tool=call.tool,
+        arguments=arguments if known else None,
+        written="" if known else str(arguments),
+        state=CallState(call.state),
+        result=str(unseal(call.result_sealed)) if call.result_sealed is not None else "",
+    )
+
+
+def latest_steps(run: Run) -> tuple[Step, ...]:
+    """The last two calls that came to something, for whoever is asked about the next one; texts are raw."""
+    done = (
+        ToolCall.objects.filter(run=run, state__in=[CallState.SUCCEEDED, CallState.FAILED])
+        .exclude(result_sealed=None)
+        .order_by("-step", "-position")[:2]
+    )
+    return tuple(_step(call) for call in reversed(done))
+
+
+def _step(call: ToolCall) -> Step:
+    text = str(unseal(call.result_sealed)) if call.result_sealed is not None else ""
+    cut = f"{text[:_DETAIL]}… (+{len(text) - _DETAIL} characters)" if len(text) > _DETAIL else text
+    return Step(title=f"{call.tool}: {call.state}", detail=cut)

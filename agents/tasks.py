@@ -1,0 +1,47 @@
+"""The two tasks. Both are safe to run twice at once.
+
+They take ids by keyword and ignore what they don't know, so that an older worker survives a newer message.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+from django.db import close_old_connections
+
+from agents import execution, runs
+from routekit_site.tenancy import heartbeats
+from routekit_site.tenancy.clock import database_now
+
+logger = logging.getLogger(__name__)
+
+
+def worker_name() -> str:
+    """Who holds a lease: machine, process and thread."""
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"[:120]
+
+
+@shared_task(name="agents.tasks.advance_run")
+def advance_run(run_id: str, **_kwargs: Any) -> None:
+    """Take a run as far as it goes without a person."""
+    close_old_connections()
+    try:
+        key = UUID(run_id)
+    except (ValueError, AttributeError, TypeError):
+        logger.warning("a bell rang for something that is no run; it is ignored")
+        return
+    runs.advance(key, worker=worker_name())
+
+
+@shared_task(name="agents.tasks.sweep")
+def sweep(**_kwargs: Any) -> None:
+    """Find what no bell announces: lost bells, dead workers, clocks that ran out."""
+    close_old_connections()
+    runs.sweep()
+    heartbeats.mark(heartbeats.SWEEP, database_now(), {"tier": execution.sandbox_tier()})
