@@ -1,4 +1,4 @@
-"""Every state × move × person, legal and illegal. The table here is written out; it is not read from the code."""
+"""Every state, move and person, legal and illegal. The table is written out here; it is not read from the code."""
 
 from __future__ import annotations
 
