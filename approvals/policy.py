@@ -15,7 +15,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from approvals.constraints import MAX_POINTER_SHOWN, first_unmet, sentence, value_at
+from approvals.constraints import MAX_POINTER_SHOWN, first_unmet, sentence
+from approvals.shelves import candidates
 from approvals.types import (
     Allow,
     AllowanceFacts,
@@ -183,23 +184,11 @@ def _remembered(call: CallFacts, policy: PolicyFacts, now: datetime) -> Allow | 
     """The remembered approval that covers the call. One rule never stands in for several people."""
     if policy.allowances[call.tool].approvers.count > 1:
         return None
-    found = [
-        rule
-        for shelf in policy.shelves.get(call.tool, ())
-        for rule in shelf.by_value.get(_sorting_value(call, shelf.keys), ())
-        if _covers(rule, call, now)
-    ]
+    found = [rule for rule in candidates(policy, call.tool, call.arguments) if _covers(rule, call, now)]
     if not found:
         return None
     rule = min(found, key=lambda rule: rule.id)
     return Allow(Level.RULE, f"rule {rule.id}", f"`{call.tool}` was approved before, and remembered", rule_id=rule.id)
-
-
-def _sorting_value(call: CallFacts, keys: tuple[str, ...] | None) -> object:
-    if keys is None:
-        return None
-    value = value_at(call.arguments, keys)
-    return value if isinstance(value, str | int | float) or value is None else ()
 
 
 def _covers(rule: RuleFacts, call: CallFacts, now: datetime) -> bool:
@@ -207,6 +196,6 @@ def _covers(rule: RuleFacts, call: CallFacts, now: datetime) -> bool:
         rule.uses_left > 0
         and rule.expires_at > now
         and (rule.made_at is None or rule.made_at <= now)
-        and rule.agent_id in {None, call.agent_id}
+        and (rule.agent_id is None or rule.agent_id == call.agent_id)
         and first_unmet(call.arguments, rule.constraints) is None
     )

@@ -130,10 +130,6 @@ class ArgumentConstraint(PolicyModel):
         return tuple(token.replace("~1", "/").replace("~0", "~") for token in self.pointer.split("/")[1:])
 
 
-def _is_scalar(value: JSONValue) -> bool:
-    return value is None or isinstance(value, str | int | float)
-
-
 @dataclass(frozen=True)
 class ApproverRequirement:
     """Who may approve: the roles, how many different people, and whether the submitter is excluded."""
@@ -173,41 +169,18 @@ class RuleFacts:
 
 
 @dataclass(frozen=True)
-class RuleShelf:
-    """Rules for one tool, found by the value that each wants exactly at one place, not one after the other.
-
-    `keys` is that place, as in `ArgumentConstraint.keys`; None holds the rules that want no exact value, under None.
-    """
-
-    keys: tuple[str, ...] | None
-    by_value: Mapping[object, tuple[RuleFacts, ...]]
-
-
-@dataclass(frozen=True)
 class PolicyFacts:
     """All the policy that applies to one agent's calls at one moment.
 
     `allowances` maps tool name to the tenant's entry; a tool without an entry is above the ceiling and denied.
+    `memo` is where what can be worked out from the other fields is kept (`approvals.shelves`).
     """
 
     allowances: Mapping[str, AllowanceFacts]
     hooks: PolicyHooks = field(default_factory=PolicyHooks)
     agent_filter: ToolFilter | None = None
     rules: tuple[RuleFacts, ...] = ()
-
-    @cached_property
-    def shelves(self) -> Mapping[str, tuple[RuleShelf, ...]]:
-        """The rules by tool and then by what each wants exactly; the same whatever order they came in."""
-        found: dict[tuple[str, tuple[str, ...] | None], dict[object, tuple[RuleFacts, ...]]] = {}
-        for rule in self.rules:
-            exact = next((c for c in rule.constraints if c.kind is ConstraintKind.EXACT and _is_scalar(c.value)), None)
-            by_value = found.setdefault((rule.tool, None if exact is None else exact.keys), {})
-            value = None if exact is None else exact.value
-            by_value[value] = (*by_value.get(value, ()), rule)
-        by_tool: dict[str, tuple[RuleShelf, ...]] = {}
-        for (tool, keys), by_value in found.items():
-            by_tool[tool] = (*by_tool.get(tool, ()), RuleShelf(keys, by_value))
-        return by_tool
+    memo: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,9 @@ PERMISSIONS = {
 CALLBACK = ("not set", None, "approve", "deny", "ask")
 
 
-def expected(tenant: str, site: str, agent: str, permissions: str, callback: str | None) -> tuple[type[Verdict], Level]:
+def expected(  # noqa: C901, PLR0911 - the design's rules in the design's order
+    tenant: str, site: str, agent: str, permissions: str, callback: str | None
+) -> tuple[type[Verdict], Level]:
     """The house's rules once more, in the words of the design and not in those of the code."""
     if tenant in {"no entry", "deny"}:
         return Deny, Level.TENANT
@@ -174,9 +176,7 @@ def test_the_tenants_own_class_of_a_tool_counts() -> None:
     ("mode", "outside"),
     [(AllowanceMode.ALLOW, NeedsApproval), (AllowanceMode.BY_PERMISSION, Deny), (AllowanceMode.ASK, Deny)],
 )
-def test_outside_the_constraints_allow_asks_and_the_others_deny(
-    mode: AllowanceMode, outside: type[Verdict]
-) -> None:
+def test_outside_the_constraints_allow_asks_and_the_others_deny(mode: AllowanceMode, outside: type[Verdict]) -> None:
     facts = policy(mode, allowance={"constraints": UNDER_REPORTS})
     verdict = decide(call(arguments={"path": "secrets/key"}), facts, NOW)
     assert isinstance(verdict, outside)

@@ -48,9 +48,7 @@ constraints = st.one_of(
     st.builds(lambda v: ArgumentConstraint(pointer="/path", kind="exact", value=v), paths),
     st.builds(lambda v: ArgumentConstraint(pointer="/path", kind="glob", value=v), st.sampled_from(["a/*", "**", "?"])),
     st.builds(lambda v: ArgumentConstraint(pointer="/path", kind="path_under", value=v), st.sampled_from(["a", "a/b"])),
-    st.builds(
-        lambda low: ArgumentConstraint(pointer="/n", kind="range", value={"min": low}), st.integers(-2, 2)
-    ),
+    st.builds(lambda low: ArgumentConstraint(pointer="/n", kind="range", value={"min": low}), st.integers(-2, 2)),
 )
 several = st.lists(constraints, max_size=2).map(tuple)
 allowances = st.builds(
@@ -143,6 +141,16 @@ def test_rules_never_turn_a_deny_or_an_irreversible_call_into_more(
         assert verdict == without
     elif isinstance(verdict, Allow):
         assert verdict.rule_id in {rule.id for rule in more if rule.uses_left and rule.expires_at > NOW}
+
+
+@given(calls, policies)
+def test_looking_rules_up_finds_what_looking_at_each_would(call: CallFacts, policy: PolicyFacts) -> None:
+    one_by_one = [
+        decide(call, replace(policy, rules=(rule,)), NOW) for rule in sorted(policy.rules, key=lambda rule: rule.id)
+    ]
+    passing = [verdict for verdict in one_by_one if isinstance(verdict, Allow)]
+    if policy.rules:
+        assert decide(call, policy, NOW) == (passing[0] if passing else one_by_one[0])
 
 
 @given(calls, policies, st.randoms(use_true_random=False))
