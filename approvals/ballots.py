@@ -206,6 +206,14 @@ def check_undoable(gate: ApprovalGate, now: datetime) -> None:
         raise HoldOver
 
 
+def count_approvals(gate: ApprovalGate, decisions: Sequence[Decision]) -> int:
+    """How many approvals of this gate stand among `decisions`."""
+    return sum(
+        decision.gate_id == gate.id and decision.undone_at is None and decision.kind == DecisionKind.APPROVE
+        for decision in decisions
+    )
+
+
 def names_of(decisions: Sequence[Decision], kind: DecisionKind) -> str:
     """The display names of those whose decisions of this kind stand: "Rita Example and Rolf Example"."""
     return " and ".join(

@@ -30,6 +30,7 @@ from approvals.ballots import (
     check_undo,
     check_undoable,
     check_view_gate,
+    count_approvals,
     decisions_around,
     earlier_answer,
 )
@@ -143,7 +144,7 @@ def decide(gate_id: uuid.UUID, user: User, ballot: Ballot, *, now: datetime) -> 
         return earlier
     check_ballot(gate, user, ballot, decisions, now)
     decision = _store_decision(gate, user, membership.role, ballot, now)
-    approvals = sum(d.gate_id == gate.id and d.undone_at is None for d in decisions) + 1
+    approvals = count_approvals(gate, [*decisions, decision])
     _count_decision(gate, decision, approvals, now)
     _record_decision(gate, decision, user, now)
     publishing.announce(gate, now, approvals=approvals)
@@ -297,7 +298,7 @@ def _store_decision(gate: ApprovalGate, user: User, role: str, ballot: Ballot, n
         decided_by=user,
         decided_at=now,
         role=role,
-        reason=str(redact(gate.tenant_id, ballot.reason)),
+        reason=str(redact(gate.tenant_id, ballot.reason)) if ballot.reason else "",
         digest=ballot.digest,
         view_digest=ballot.view_digest,
         redactor_version=gate.redactor_version,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
@@ -56,8 +56,15 @@ def announce(gate: ApprovalGate, now: datetime, **facts: int) -> None:
 def ring(gates: Sequence[ApprovalGate]) -> None:
     """Ring `gate_decided` for each gate, after the commit and whatever fails there."""
     for gate in gates:
-        bell = partial(gate_decided.send, sender=ApprovalGate, gate_id=gate.id, run_id=gate.run_id)
-        transaction.on_commit(bell, robust=True)
+        transaction.on_commit(_bell(gate.id, gate.run_id), robust=True)
+
+
+def _bell(gate_id: UUID, run_id: UUID) -> Callable[[], None]:
+    # A function and no partial: Django logs a robust callback's failure by its __qualname__, which a partial lacks.
+    def send() -> None:
+        gate_decided.send(sender=ApprovalGate, gate_id=gate_id, run_id=run_id)
+
+    return send
 
 
 def tell_closed(gates: Sequence[ApprovalGate], now: datetime, facts: Mapping[str, Any]) -> None:
