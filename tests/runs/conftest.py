@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from agents.models import Agent, Run, ToolCall
 from agents.states import RunState
 from approvals import gates
 from approvals.models import ApprovalGate, TenantPolicy, ToolAllowance
+from approvals.states import GateState
 from approvals.types import AllowanceMode
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.models import User
@@ -66,8 +66,9 @@ class Bench:
         return self.advance(self.submit(prompt))
 
     def gates(self, run: Run) -> list[ApprovalGate]:
-        """The gates of a run that wait for a person, oldest first."""
-        return list(ApprovalGate.objects.of_run(run.id).pending().order_by("opened_at", "id"))
+        """The gates of a run that wait for a person, in the order of their calls."""
+        calls = [call.gate for call in self.calls(run)]
+        return [gate for gate in calls if gate is not None and gate.state == GateState.PENDING]
 
     def gate(self, run: Run) -> ApprovalGate:
         (gate,) = self.gates(run)
@@ -100,7 +101,7 @@ class Bench:
         return self.fresh(run)
 
     def calls(self, run: Run) -> list[ToolCall]:
-        return list(ToolCall.objects.filter(run=run).in_order())
+        return list(ToolCall.objects.filter(run=run).select_related("gate").in_order())
 
     def told(self, run: Run) -> list[str]:
         """What the model was told of each call, as pages show it."""
@@ -143,8 +144,3 @@ def bench(transactional_db: None, cast: Cast, tmp_path: Path, rung: list[uuid.UU
     )
     yield Bench(cast, agent, folder, rung)
     runs.stay()
-
-
-@pytest.fixture
-def moment() -> datetime:
-    return database_now()

@@ -1,0 +1,355 @@
+"""Workers die, bells get lost, clocks run out: nothing is lost and nothing runs twice in silence."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.db.models import F
+
+from agents import execution, runs, tasks
+from agents.errors import LeaseLost, RunFinished
+from agents.execution import Failed, FailureKind, Job, Outcome
+from agents.models import Agent, Run, ToolCall
+from agents.runs import lease, pulse, sweeping
+from agents.sandbox.outcome import Tier
+from agents.states import CallState, RunState
+from approvals.models import ApprovalGate
+from approvals.states import GateState
+from approvals.types import AllowanceMode
+from routekit_site.tenancy.clock import database_now
+from tests.runs.conftest import Bench, allow
+from traces import ledger
+from traces.models import LedgerEntry
+
+WRITE = 'write_file {"path": "summary.txt", "text": "All is well."}'
+
+
+class WorkerKilled(BaseException):
+    """Stands for SIGKILL: nothing that catches ordinary errors sees it."""
+
+
+@pytest.fixture
+def killed_in_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Kill the worker in the next tool call, before or after the tool did its work."""
+
+    def arm(*, after_effect: bool) -> None:
+        real = execution.run_all
+
+        def dying(jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Outcome]:
+            monkeypatch.setattr(execution, "run_all", real)
+            if after_effect:
+                real(jobs, stop)
+            raise WorkerKilled
+
+        monkeypatch.setattr(execution, "run_all", dying)
+
+    return arm
+
+
+def lose_worker(bench: Bench, run: Run) -> Run:
+    """Advance with a worker that dies, then let its lease run out."""
+    with pytest.raises(WorkerKilled):
+        bench.advance(run)
+    run = bench.fresh(run)
+    assert run.state == RunState.RUNNING
+    assert bench.advance(run).fence == run.fence, "a run that is held is left alone"
+    Run.objects.filter(pk=run.pk).update(lease_until=database_now())
+    return run
+
+
+@pytest.mark.parametrize("after_effect", [False, True])
+def test_a_person_is_asked_about_a_call_that_may_have_happened(
+    bench: Bench, killed_in_tool: Callable[..., None], *, after_effect: bool
+) -> None:
+    run = bench.go(WRITE)
+    bench.decide(bench.gate(run))
+    killed_in_tool(after_effect=after_effect)
+    lose_worker(bench, run)
+
+    run = bench.advance(run)
+    assert run.state == RunState.WAITING
+    (call,) = bench.calls(run)
+    assert call.state == CallState.UNKNOWN
+    gate = bench.gate(run)
+    assert "did NOT take effect" in str(gate.presentation["change"])
+
+    if after_effect:
+        bench.decide(gate, "reject", "It is there already")
+        run = bench.advance(run)
+        (call,) = bench.calls(run)
+        assert (call.state, call.attempts) == (CallState.FAILED, 1)
+        assert "assume that it happened" in bench.told(run)[0]
+        assert "It is there already" in bench.told(run)[0]
+    else:
+        bench.decide(gate)
+        run = bench.advance(run)
+        (call,) = bench.calls(run)
+        assert (call.state, call.attempts) == (CallState.SUCCEEDED, 2)
+    assert run.state == RunState.SUCCEEDED
+    assert (bench.folder / "summary.txt").read_text() == "All is well."
+    states = [
+        ledger.facts_of(entry)["state"] for entry in LedgerEntry.objects.filter(kind="execution").order_by("number")
+    ]
+    assert states[0] == "unknown"
+    assert ledger.verify(bench.cast.acme.pk) == []
+
+
+@pytest.mark.parametrize("mode", [AllowanceMode.ALLOW, AllowanceMode.BY_PERMISSION])
+def test_an_idempotent_call_is_simply_run_again(
+    bench: Bench, killed_in_tool: Callable[..., None], mode: AllowanceMode
+) -> None:
+    allow(bench.cast.acme.pk, "read_file", mode)
+    run = bench.submit('read_file {"path": "notes.txt"}')
+    if mode is AllowanceMode.BY_PERMISSION:
+        bench.advance(run)
+        bench.decide(bench.gate(run))
+    killed_in_tool(after_effect=True)
+    lose_worker(bench, run)
+    run = bench.advance(run)
+    (call,) = bench.calls(run)
+    assert (run.state, call.state, call.attempts) == (RunState.SUCCEEDED, CallState.SUCCEEDED, 2)
+    assert ApprovalGate.objects.filter(state=GateState.PENDING).count() == 0
+
+
+def test_a_worker_that_slept_past_its_lease_writes_nothing(bench: Bench) -> None:
+    run = bench.submit(WRITE)
+    with transaction.atomic():
+        sleeper = lease.claim(run.id, "sleeper", now=database_now())
+    assert sleeper is not None
+    Run.objects.filter(pk=run.pk).update(lease_until=database_now())
+    assert bench.advance(run).state == RunState.WAITING
+    with pytest.raises(LeaseLost), transaction.atomic():
+        lease.lock(sleeper)
+    assert sleeper.stop()
+
+
+def test_a_poison_run_is_given_up_after_three_crashes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(_jobs: Sequence[Job], _stop: Callable[[], bool]) -> list[Outcome]:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(execution, "run_all", explode)
+    run = bench.submit('read_file {"path": "notes.txt"}')
+    for _ in range(3):
+        run = bench.advance(run)
+        Run.objects.filter(pk=run.pk, state=RunState.QUEUED).update(wake_at=database_now())
+    assert (run.state, run.error_kind) == (RunState.FAILED, "crashed")
+    assert "secret detail" not in run.error_message
+    assert "RuntimeError" in run.error_message
+
+
+def test_killed_workers_count_as_crashes(bench: Bench) -> None:
+    run = bench.submit(WRITE)
+    for _ in range(3):
+        with transaction.atomic():
+            assert lease.claim(run.id, "doomed", now=database_now()) is not None
+        Run.objects.filter(pk=run.pk).update(lease_until=database_now())
+    run = bench.advance(run)
+    assert (run.state, run.error_kind) == (RunState.FAILED, "crashed")
+
+
+def test_a_retryable_failure_of_an_idempotent_tool_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tries = execution.run_all, []
+
+    def flaky(jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Outcome]:
+        tries.append(1)
+        if len(tries) < 3:
+            return [Failed(FailureKind.TIMEOUT, "Too slow.", retryable=True, tier=Tier.T1) for _ in jobs]
+        return real(jobs, stop)
+
+    monkeypatch.setattr(execution, "run_all", flaky)
+    run = bench.submit('read_file {"path": "notes.txt"}')
+    for _ in range(3):
+        run = bench.advance(run)
+        assert run.leased_by is None, "no worker is held while a run waits for its next try"
+        Run.objects.filter(pk=run.pk, state=RunState.QUEUED).update(wake_at=database_now())
+    assert run.state == RunState.SUCCEEDED
+    assert bench.calls(run)[0].attempts == 3
+    assert bench.events(run).count("tool.retry") == 2
+
+
+def test_a_timed_out_write_is_not_repeated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(jobs: Sequence[Job], _stop: Callable[[], bool]) -> list[Outcome]:
+        return [Failed(FailureKind.TIMEOUT, "Too slow.", retryable=True, tier=Tier.T1) for _ in jobs]
+
+    run = bench.go(WRITE)
+    bench.decide(bench.gate(run))
+    monkeypatch.setattr(execution, "run_all", slow)
+    run = bench.advance(run)
+    (call,) = bench.calls(run)
+    assert (run.state, call.state, call.attempts) == (RunState.SUCCEEDED, CallState.FAILED, 1)
+
+
+def test_the_sweep_rings_for_lost_bells_once(bench: Bench) -> None:
+    queued, waiting, decided = bench.submit("hello"), bench.go(WRITE), bench.go(WRITE.replace("summary", "other"))
+    bench.decide(bench.gate(decided))
+    abandoned = bench.submit("hello")
+    with transaction.atomic():
+        lease.claim(abandoned.id, "dead", now=database_now())
+    Run.objects.filter(pk=abandoned.pk).update(lease_until=database_now())
+    Run.objects.update(created_at=F("created_at") - timedelta(seconds=5))
+    bench.rung.clear()
+    assert runs.sweep() == 3
+    assert runs.sweep() == 0
+    assert set(bench.rung) == {queued.pk, decided.pk, abandoned.pk}
+    assert waiting.pk not in bench.rung
+    Run.objects.update(rung_at=database_now() - sweeping.RING_AGAIN_AFTER)
+    assert runs.sweep() == 3
+
+
+def test_bells_for_nothing_are_ignored(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    done = bench.go("hello")
+    assert bench.advance(done).fence == done.fence
+    tasks.advance_run(run_id=str(uuid.uuid4()))
+    tasks.advance_run(run_id="not a run", newer_field=1)
+    assert "is no run" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("limits", "prompt", "kind", "state"),
+    [
+        ({"max_steps": 1}, 'calculator {"expression": "1"}', "step_budget", RunState.FAILED),
+        ({"max_tokens": 1}, 'calculator {"expression": "1"}', "token_budget", RunState.FAILED),
+        (
+            {"max_cost_microdollars": 1, "input_price": 10_000_000},
+            'calculator {"expression": "1"}',
+            "cost_budget",
+            RunState.FAILED,
+        ),
+        ({"time_limit_seconds": 0}, "hello", "time_budget", RunState.TIMED_OUT),
+    ],
+)
+def test_budgets_end_a_run_with_a_plain_message(
+    bench: Bench, limits: dict[str, int], prompt: str, kind: str, state: RunState
+) -> None:
+    Agent.objects.update(**limits)
+    run = bench.go(prompt)
+    assert (run.state, run.error_kind) == (state, kind)
+    assert "its agent may" in run.error_message
+
+
+def test_the_clock_of_a_run_stops_while_it_waits(bench: Bench) -> None:
+    run = bench.go(WRITE)
+    before = run.worked_milliseconds
+    Run.objects.filter(pk=run.pk).update(waiting_since=F("waiting_since") - timedelta(days=3))
+    bench.decide(bench.gate(run))
+    run = bench.advance(run)
+    assert run.state == RunState.SUCCEEDED
+    assert run.waited_milliseconds >= 3 * 24 * 3600 * 1000
+    assert run.worked_milliseconds - before < 60_000
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_cancelling_a_run_that_nobody_works_on_ends_it_at_once(bench: Bench, *, waiting: bool) -> None:
+    run = bench.submit(WRITE)
+    if waiting:
+        bench.advance(run)
+    run = bench.cancel(run)
+    assert run.state == RunState.CANCELLED
+    assert "alice" in run.error_message
+    assert not bench.gates(run)
+    assert {call.state for call in bench.calls(run)} <= {CallState.WITHDRAWN}
+    assert bench.advance(run).state == RunState.CANCELLED
+    with pytest.raises(RunFinished):
+        bench.cancel(run)
+
+
+def test_cancelling_after_the_approval_prevents_the_effect(bench: Bench) -> None:
+    run = bench.go(WRITE)
+    bench.decide(bench.gate(run))
+    run = bench.cancel(run)
+    assert bench.advance(run).state == RunState.CANCELLED
+    assert not (bench.folder / "summary.txt").exists()
+
+
+def test_cancelling_between_the_verdict_and_the_effect_prevents_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.go(WRITE)
+    bench.decide(bench.gate(run))
+    real = lease.lock
+
+    def cancelled_first(held: lease.Held) -> Run:
+        Run.objects.filter(pk=run.pk).update(cancel_requested_at=database_now(), cancel_requested_by=bench.cast.alice)
+        return real(held)
+
+    monkeypatch.setattr("agents.runs.calling.lock", cancelled_first)
+    run = bench.advance(run)
+    assert run.state == RunState.CANCELLED
+    assert not (bench.folder / "summary.txt").exists()
+    assert bench.calls(run)[0].attempts == 0
+
+
+def test_a_tool_in_progress_is_killed_on_cancel(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow(bench.cast.acme.pk, "run_python", AllowanceMode.ALLOW)
+    monkeypatch.setattr(pulse, "LOOK_EVERY", 0.05)
+    real = execution.run_all
+
+    def cancelled_meanwhile(jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Outcome]:
+        with transaction.atomic():
+            runs.cancel(jobs[0].permit.run_id, bench.cast.alice, now=database_now())
+        return real(jobs, stop)
+
+    monkeypatch.setattr(execution, "run_all", cancelled_meanwhile)
+    run = bench.go('run_python {"code": "while True: pass"}')
+    assert run.state == RunState.CANCELLED
+    (call,) = bench.calls(run)
+    assert (call.state, call.outcome) == (CallState.UNKNOWN, "cancelled")
+
+
+def test_a_stopping_worker_lets_its_runs_go(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = execution.run_all
+
+    def told_to_stop(jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Outcome]:
+        runs.leave()
+        return real(jobs, stop)
+
+    monkeypatch.setattr(execution, "run_all", told_to_stop)
+    bench.rung.clear()
+    run = bench.go('read_file {"path": "notes.txt"}')
+    assert (run.state, run.leased_by) == (RunState.QUEUED, None)
+    assert bench.calls(run)[0].state == CallState.SUCCEEDED
+    assert bench.rung.count(run.pk) == 2
+    runs.stay()
+    assert bench.advance(run).state == RunState.SUCCEEDED
+
+
+def test_the_heartbeat_renews_leases_and_brings_news(bench: Bench) -> None:
+    run = bench.submit("hello")
+    with transaction.atomic():
+        held = lease.claim(run.id, "w", now=database_now())
+    assert held is not None
+    soon = database_now() + timedelta(seconds=1)
+    Run.objects.filter(pk=run.pk).update(lease_until=soon)
+    pulse.look_after({held.run_id: held})
+    lease_until = bench.fresh(run).lease_until
+    assert lease_until is not None
+    assert lease_until > soon + timedelta(seconds=5)
+    assert not held.stop()
+    bench.cancel(run)
+    pulse.look_after({held.run_id: held})
+    assert held.cancelled.is_set()
+    Run.objects.filter(pk=run.pk).update(fence=F("fence") + 1)
+    pulse.look_after({held.run_id: held})
+    assert held.lost.is_set()
+
+
+def test_an_agent_with_a_broken_policy_runs_nothing(bench: Bench) -> None:
+    Agent.objects.update(sandbox={"filesystem": {"sandbox_root": "/etc"}})
+    run = bench.go('read_file {"path": "passwd"}')
+    assert (run.state, run.error_kind) == (RunState.FAILED, "agent_misconfigured")
+    Agent.objects.update(sandbox={}, provider="nobody")
+    run = bench.go("hello")
+    assert (run.state, run.error_kind) == (RunState.FAILED, "unknown_provider")
+    assert ToolCall.objects.count() == 0
+
+
+def test_an_older_worker_leaves_newer_runs_alone(bench: Bench) -> None:
+    run = bench.submit("hello")
+    Run.objects.update(engine=F("engine") + 1)
+    assert bench.advance(run).state == RunState.QUEUED
