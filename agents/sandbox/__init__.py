@@ -1,6 +1,7 @@
 """The one door to running tool code: `run(permit, call, policy) -> Outcome`.
 
-Nothing runs without a permit for exactly that call. What runs is confined by the kernel: see docs/explanation/sandbox.md.
+Nothing runs without a permit for exactly that call, and what runs is confined by the kernel: see
+docs/explanation/sandbox.md.
 """
 
 from __future__ import annotations

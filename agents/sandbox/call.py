@@ -68,6 +68,10 @@ class SpentPermits:
         self._lock = threading.Lock()
         self._spent: dict[tuple[str, str], datetime] = {}
 
+    def after_fork(self) -> None:
+        """In a forked process: the lock may have been held by a thread that does not exist here."""
+        self._lock = threading.Lock()
+
     def spend(self, permit: PermitLike, call: SandboxCall, now: datetime) -> None:
         """Check that `permit` is for exactly `call`, and use it up.
 

@@ -1,4 +1,4 @@
-"""The inside: one process, one call. Locks itself, imports the tool if it must, runs it, answers once, waits to be killed.
+"""The inside: one process, one call. Locks itself, runs the tool, answers once, and waits to be killed.
 
 Whatever this process says is checked by the worker: its memory belongs to the tool's code.
 """
@@ -7,22 +7,34 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import importlib
 import io
 import os
 import resource
 import sys
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import orjson
+from pydantic import Field
 
 from agents.sandbox import framing, lockdown, namespaces, seccomp, syscalls, witness
 from agents.sandbox.egress.transport import BrokerTransport, EgressError
 from agents.sandbox.outcome import AttackClass, FailureKind
-from agents.tools.base import Deadline, InvalidArgumentsError, InvalidResultError, Tool, ToolContext, ToolError
+from agents.tools.base import (
+    Deadline,
+    InvalidArgumentsError,
+    InvalidResultError,
+    Reversibility,
+    Tool,
+    ToolArguments,
+    ToolContext,
+    ToolError,
+    ToolResult,
+)
 from agents.tools.files import FileAccess, FileRefusedError, Grant
 
 if TYPE_CHECKING:
@@ -45,7 +57,7 @@ class Request:
     arguments: dict[str, Any]
     root: str
     grants: tuple[Grant, ...]
-    code: tuple[str, ...]
+    code: dict[str, Any] | None
     files: bool
     scratch: str
     timeout: float
@@ -57,30 +69,35 @@ class Request:
     def read(cls, fd: int) -> Request:
         """Say that this process is ready, and wait for its one request."""
         framing.write_fd(fd, READY)
-        message = framing.read_message(fd, MAX_REQUEST)
+        return cls.of(framing.read_message(fd, MAX_REQUEST))
+
+    @classmethod
+    def of(cls, message: dict[str, Any]) -> Request:
         grants = tuple(Grant(path, writable) for path, writable in message.pop("grants"))
-        return cls(grants=grants, code=tuple(message.pop("code")), **message)
+        return cls(grants=grants, **message)
 
 
 def serve_sealed(runtime: lockdown.Runtime, parent: int) -> None:
     """A standby for calls that touch no file: every lock is on before the call is known."""
     lockdown.isolate(runtime, (), None)
     lockdown.lock(runtime, lockdown.path_rules(runtime, (), ""), seccomp.assemble(), parent)
-    answer(Request.read(CHANNEL), AVAILABLE_ALREADY)
+    rehearse()
+    answer(Request.read(CHANNEL), NOTHING)
 
 
 def serve_open(runtime: lockdown.Runtime, parent: int) -> None:
     """A standby for calls with folders: the locks are completed when the call's folders are known."""
     program = seccomp.assemble()
+    rehearse()
     request = Request.read(CHANNEL)
     found = loaded(request.entrypoint)
     grants = () if found is not None and found.scratch_only else request.grants
-    code = tuple(Grant(path, writable=False) for path in request.code)
+    code = tuple(Grant(place, writable=False) for place in code_places(request))
     scratch = namespaces.SCRATCH if runtime.namespaces and request.files else request.scratch
     quota = (request.max_disk_mb, request.max_files) if request.files else None
     lockdown.isolate(runtime, (*grants, *code), quota)
     lockdown.lock(runtime, lockdown.path_rules(runtime, (*grants, *code), scratch), program, parent)
-    answer(request, Access(grants, scratch, code=request.code))
+    answer(request, Access(grants, scratch))
 
 
 def serve_unlocked(ceilings: Sequence[tuple[int, int]]) -> None:
@@ -89,12 +106,11 @@ def serve_unlocked(ceilings: Sequence[tuple[int, int]]) -> None:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(which, (ceiling, ceiling))
     request = Request.read(CHANNEL)
-    sys.path.extend(p for p in request.code if p not in sys.path)
     found = loaded_or_imported(request.entrypoint)
     if found is not None and found.scratch_only:
         decline("This tool runs code that nobody reviewed, so it needs a machine that can confine it (tier T1 or T2).")
         return
-    answer(request, Access(request.grants, request.scratch, code=request.code))
+    answer(request, Access(request.grants, request.scratch))
 
 
 @dataclass(frozen=True)
@@ -103,10 +119,31 @@ class Access:
 
     grants: tuple[Grant, ...] = ()
     scratch: str = ""
-    code: tuple[str, ...] = ()
 
 
-AVAILABLE_ALREADY = Access()
+NOTHING = Access()
+
+
+def code_places(request: Request) -> tuple[str, ...]:
+    """The files and folders of a tool's code that must be readable because the zygote has not imported it."""
+    code = request.code
+    return () if code is None else (*code["folders"], *([code["file"]] if not code["folders"] else []))
+
+
+class OneModuleFinder:
+    """Finds one top-level module by its place, because the folder that it lies in can't be listed from inside."""
+
+    def __init__(self, name: str, file: str, folders: list[str]) -> None:
+        self.name, self.file, self.folders = name, file, folders
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+        if name != self.name:
+            return None
+        if self.file:
+            return spec_from_file_location(name, self.file, submodule_search_locations=self.folders or None)
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = self.folders
+        return spec
 
 
 def loaded(entrypoint: str) -> type[Tool[Any, Any]] | None:
@@ -144,22 +181,24 @@ def resolve(entrypoint: str) -> type[Tool[Any, Any]]:
     return found
 
 
-def answer(request: Request, access: Access) -> None:
+def answer(request: Request, access: Access, channel: int = CHANNEL) -> None:
     """Run the tool and send the one answer: a head, and for a success the value."""
     files = FileAccess(request.root, access.grants)
     output = Output(request.max_output)
     sys.stdout = sys.stderr = output
-    report = witness.watch((*(g.path for g in access.grants), *access.code, access.scratch))
+    report = witness.report
+    report.watch((*(g.path for g in access.grants), *code_places(request), access.scratch))
     head: dict[str, Any] = {}
     value = b""
     try:
+        if request.code is not None:
+            sys.meta_path.append(OneModuleFinder(**request.code))
         tool = resolve(request.entrypoint)()
         context = ToolContext(files, Deadline.after(request.timeout), access.scratch, open_http=_opener())
         value = orjson.dumps(tool.execute(request.arguments, context))
         head["ok"] = True
     except BaseException as error:  # noqa: BLE001 -- whatever the tool raises is its answer
         head = _failure(error)
-    gc.disable()
     seen = [*report.seen, *([(AttackClass.FILESYSTEM, head["message"])] if head.get("outside") else [])]
     head |= {
         "output": output.getvalue(),
@@ -167,7 +206,55 @@ def answer(request: Request, access: Access) -> None:
         "read": files.counters.read,
         "written": files.counters.written,
     }
-    framing.write_fd(CHANNEL, framing.encode(head) + framing.pack(value))
+    framing.write_fd(channel, framing.encode(head) + framing.pack(value))
+
+
+class _RehearsalArguments(ToolArguments):
+    text: str = Field(max_length=10)
+
+
+class _RehearsalResult(ToolResult):
+    text: str
+
+
+class _Rehearsal(Tool[_RehearsalArguments, _RehearsalResult]):
+    """The tool of the rehearsal."""
+
+    name = "rehearsal"
+    description = "Does nothing."
+    reversibility = Reversibility.READ_ONLY
+    Arguments = _RehearsalArguments
+    Result = _RehearsalResult
+
+    def run(self, arguments: _RehearsalArguments, context: ToolContext) -> _RehearsalResult:
+        return _RehearsalResult(text=f"{arguments.text}{context.deadline.remaining():.0f}")
+
+    def describe(self, arguments: _RehearsalArguments) -> str:
+        return arguments.text
+
+
+def rehearse() -> None:
+    """Go through a whole call with a tool that does nothing, so that its memory pages are this process's own by now.
+
+    A forked process pays for every page that it first writes to; a standby child pays before it is asked.
+    """
+    message: dict[str, Any] = {
+        "tool": "rehearsal",
+        "entrypoint": f"{__name__}:_Rehearsal",
+        "arguments": {"text": "x"},
+        "root": "/",
+        "grants": [],
+        "code": None,
+        "files": False,
+        "scratch": "",
+        "timeout": 1.0,
+        "max_disk_mb": 1,
+        "max_files": 1,
+        "max_output": 10,
+    }
+    null = os.open("/dev/null", os.O_WRONLY)
+    answer(Request.of(framing.decode(orjson.dumps(message))), NOTHING, null)
+    os.close(null)
 
 
 def _opener() -> Any:
@@ -183,7 +270,8 @@ def _opener() -> Any:
 
 def _failure(error: BaseException) -> dict[str, Any]:
     """How an exception is told to the worker. `outside` marks a path that the file helper refused."""
-    kind, extra = FailureKind.TOOL_ERROR, {}
+    kind = FailureKind.TOOL_ERROR
+    extra: dict[str, Any] = {}
     match error:
         case FileRefusedError():
             kind, extra = FailureKind.VIOLATION, {"outside": True}

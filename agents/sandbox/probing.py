@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _TIMEOUT = 30
+_BOOT = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from agents.sandbox.probing import report_to_stdout; report_to_stdout()"
+)
 
 
 @dataclass(frozen=True)
@@ -70,28 +74,39 @@ def tier_of(features: tuple[Feature, ...]) -> Tier:
     return Tier.T2 if "namespaces" in available else Tier.T1
 
 
-_cached: list[Report] = []
-_lock = threading.Lock()
+class _Known:
+    """The report of this process, once there is one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.report: Report | None = None
+
+    def after_fork(self) -> None:
+        """In a forked process: the lock may have been held by a thread that does not exist here."""
+        self.lock = threading.Lock()
+
+
+_known = _Known()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_known.after_fork)
 
 
 def probe(*, fresh: bool = False) -> Report:
     """What this machine can enforce; asked once in a process unless `fresh`."""
-    with _lock:
-        if fresh or not _cached:
-            _cached[:] = [_probe()]
-        return _cached[0]
+    with _known.lock:
+        if fresh or _known.report is None:
+            _known.report = _probe()
+        return _known.report
 
 
 def _probe() -> Report:
     kernel = f"{platform.system()} {platform.release()}"
     if not syscalls.supported():
-        missing = Feature(
-            "landlock", available=False, detail=f"the kernel tiers need Linux on x86_64 or aarch64, this is {kernel}"
-        )
+        detail = f"the kernel tiers need Linux on x86_64 or aarch64, this is {kernel} on {syscalls.MACHINE}"
+        missing = Feature("landlock", available=False, detail=detail)
         return Report(Tier.T0, kernel, syscalls.MACHINE, 0, (missing,))
-    code = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); import agents.sandbox.probing as p; p.report_to_stdout()"
     done = subprocess.run(  # noqa: S603 -- our own interpreter and code
-        [python(), "-I", "-S", "-c", code, json.dumps(code_path())],
+        [python(), "-I", "-S", "-c", _BOOT, json.dumps(code_path())],
         env=clean_environment(),
         cwd="/",
         capture_output=True,
@@ -101,8 +116,8 @@ def _probe() -> Report:
     try:
         found = json.loads(done.stdout)
     except ValueError:
-        detail = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        found = {"abi": 0, "features": [["landlock", False, f"the probe itself failed: {' '.join(detail)}"]]}
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        found = {"abi": 0, "features": [["landlock", False, f"the probe itself failed: {' '.join(last)}"]]}
     features = tuple(Feature(name, ok, detail) for name, ok, detail in found["features"])
     return Report(tier_of(features), kernel, syscalls.MACHINE, found["abi"], features)
 

@@ -11,8 +11,6 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from agents.sandbox.outcome import AttackClass
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,6 +18,10 @@ if TYPE_CHECKING:
 
 INTERVAL = 0.1
 _BLOCK = 512
+
+
+class QuotaError(Exception):
+    """The writable folders hold more than they may."""
 
 
 class DiskWatch:
@@ -31,30 +33,28 @@ class DiskWatch:
         self.started = time.time()
         self._next = time.monotonic() + INTERVAL
 
-    def exceeded_now(self) -> str | None:
-        """As `exceeded`, at most every `INTERVAL` seconds."""
-        if time.monotonic() < self._next:
-            return None
-        problem = self.exceeded()
-        self._next = time.monotonic() + INTERVAL
-        return problem
+    def check_now(self) -> None:
+        """As `check`, at most every `INTERVAL` seconds."""
+        if time.monotonic() >= self._next:
+            self.check()
+            self._next = time.monotonic() + INTERVAL
 
-    def exceeded(self) -> str | None:
-        """Which quota the folders are over, as a sentence, or None."""
-        used = count = 0
-        for _, info in self._files():
+    def check(self) -> None:
+        """Count.
+
+        Raises:
+            QuotaError: the folders hold too much.
+        """
+        used = 0
+        for count, (_, info) in enumerate(self._files(), start=1):
             used += info.st_blocks * _BLOCK
-            count += 1
             if count > self.limits.max_files:
-                return f"The agent's folders hold more than {self.limits.max_files} files."
+                raise QuotaError(f"The agent's folders hold more than {self.limits.max_files} files.")
             if used > self.limits.max_disk_mb << 20:
-                return f"The agent's folders hold more than {self.limits.max_disk_mb} MB."
-        return None
+                raise QuotaError(f"The agent's folders hold more than {self.limits.max_disk_mb} MB.")
 
-    def clean_up(self, attack: AttackClass | None) -> None:
-        """After a quota was broken: remove the files that came into being during the call."""
-        if attack is not AttackClass.RESOURCES:
-            return
+    def clean_up(self) -> None:
+        """After a quota was broken: remove the files that came into being, or were changed, during the call."""
         for path, info in self._files():
             if stat.S_ISREG(info.st_mode) and info.st_ctime >= self.started:
                 with contextlib.suppress(OSError):

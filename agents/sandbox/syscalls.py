@@ -1,6 +1,6 @@
 """The kernel calls that the sandbox needs and Python 3.11 does not have, through ctypes. Imports on every platform.
 
-Constants are those of Linux's public headers; the same numbers hold on x86_64 and aarch64 unless a table says otherwise.
+Constants are those of Linux's public headers; they hold on x86_64 and aarch64 unless a table says otherwise.
 """
 
 from __future__ import annotations
@@ -99,29 +99,29 @@ def _checked(result: int, what: str) -> int:
 
 
 def prctl(option: int, *args: int) -> int:
-    """prctl(2) with its four further arguments padded by zeros."""
+    """Set a property of this process; missing arguments are zero."""
     padded = [*args, 0, 0, 0, 0][:4]
     return _checked(libc.prctl(ctypes.c_int(option), *(ctypes.c_ulong(a) for a in padded)), "prctl")
 
 
 def unshare(flags: int) -> None:
-    """unshare(2)."""
+    """Leave the shared namespaces that `flags` name."""
     _checked(libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    """mount(2)."""
+    """Mount a file system."""
     arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode())
     _checked(libc.mount(*arguments), f"mount on {target}")
 
 
 def umount(target: str, flags: int = 0) -> None:
-    """umount2(2)."""
+    """Take a mount away."""
     _checked(libc.umount2(target.encode(), ctypes.c_int(flags)), f"umount of {target}")
 
 
 def pivot_root(new: str, old: str) -> None:
-    """pivot_root(2)."""
+    """Make `new` the root of the mount namespace and put the old one at `old`."""
     call("pivot_root", new.encode(), old.encode())
 
 

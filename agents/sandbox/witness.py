@@ -1,6 +1,6 @@
 """What the inside can tell about attempts: a Python audit hook that notes what the locks below will refuse.
 
-Evidence, not a boundary: code that tampers with the interpreter can keep quiet, and is refused by the kernel all the same.
+Evidence, not a boundary: code that tampers with the interpreter can keep quiet; the kernel refuses it all the same.
 """
 
 from __future__ import annotations
@@ -52,29 +52,42 @@ _PATH_EVENTS = frozenset(
 
 @dataclass
 class Report:
-    """Attempts seen so far, at most `MAX_NOTES`."""
+    """Attempts seen so far, at most `MAX_NOTES`. Notes nothing before `watch`."""
 
     seen: list[tuple[AttackClass, str]] = field(default_factory=list)
+    inside: tuple[str, ...] = ()
+    hooked: bool = False
+    _python: tuple[str, ...] = ()
 
-    def note(self, kind: AttackClass, detail: str) -> None:
+    def watch(self, folders: Sequence[str]) -> None:
+        """Start noting, afresh; `folders` are those that the call may use."""
+        if not self.hooked:
+            sys.addaudithook(self.hear)
+            self.hooked = True
+            self._python = tuple(p for p in (sys.prefix, sys.base_prefix, *sys.path) if p)
+        self.seen.clear()
+        self.inside = (
+            *(f.rstrip("/") for f in folders if f),
+            *self._python,
+            "/usr",
+            "/lib",
+            "/dev/null",
+            "/dev/urandom",
+        )
+
+    def hear(self, event: str, args: tuple[Any, ...]) -> None:
+        """The audit hook."""
+        kind = _EVENTS.get(event)
+        if kind is not None:
+            self._note(kind, f"{event} {args!r:.150}")
+        elif event in _PATH_EVENTS and args and isinstance(args[0], str | bytes):
+            path = os.fsdecode(args[0])
+            if path.startswith("/") and not path.startswith(self.inside):
+                self._note(AttackClass.FILESYSTEM, f"{event} {path}")
+
+    def _note(self, kind: AttackClass, detail: str) -> None:
         if len(self.seen) < MAX_NOTES:
             self.seen.append((kind, detail.encode("ascii", "backslashreplace").decode()[:MAX_DETAIL]))
 
 
-def watch(folders: Sequence[str]) -> Report:
-    """Start noting; `folders` are those that the call may use."""
-    report = Report()
-    inside = tuple(f.rstrip("/") for f in folders if f) + tuple(
-        p for p in (sys.prefix, sys.base_prefix, *sys.path) if p
-    )
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event in _EVENTS:
-            report.note(_EVENTS[event], f"{event} {args!r:.150}")
-        elif event in _PATH_EVENTS and args and isinstance(args[0], str | bytes):
-            path = os.fsdecode(args[0])
-            if path.startswith("/") and not path.startswith((*inside, "/usr", "/lib", "/dev/null", "/dev/urandom")):
-                report.note(AttackClass.FILESYSTEM, f"{event} {path}")
-
-    sys.addaudithook(hook)
-    return report
+report = Report()

@@ -66,7 +66,7 @@ class Zygote:
         if "more" in request:
             self.wanted += [request["more"]] * request["count"]
         elif "status" in request:
-            self.control.send(orjson.dumps(self._status(request["status"])))
+            self.control.send(orjson.dumps({"pid": request["status"], **self._status(request["status"])}))
 
     def _status(self, pid: int) -> dict[str, Any]:
         """How a child ended, and what it used; waits for its end, which the worker has made sure of."""
@@ -75,8 +75,8 @@ class Zygote:
         return self.deaths.pop(pid, {})
 
     def _reap(self) -> None:
-        while self.living and (found := self._bury(-1, os.WNOHANG)):
-            pass
+        while self.living and self._bury(-1, os.WNOHANG):
+            continue
 
     def _bury(self, pid: int, options: int) -> bool:
         try:

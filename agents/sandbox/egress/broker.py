@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -194,3 +195,5 @@ def main(listener: socket.socket, worker: int = 0) -> None:
     environment = os.environ
     tls = tls_context(environment.get("ROUTEKIT_EGRESS_CA_FILE", ""))
     Broker(listener, limiter(environment.get("REDIS_URL", "")), tls).serve(worker)
+    if worker:
+        shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)

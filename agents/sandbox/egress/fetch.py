@@ -51,7 +51,9 @@ _MAX_HEADER_BYTES = 32 * KB
 class RefusedError(Exception):
     """The request, or its answer, is not allowed. `kind` is what the tool is told."""
 
-    def __init__(self, message: str, kind: FailureKind = FailureKind.NETWORK_REFUSED, retry_after: float | None = None):
+    def __init__(
+        self, message: str, kind: FailureKind = FailureKind.NETWORK_REFUSED, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retry_after = retry_after
@@ -239,7 +241,7 @@ def _bounded(chunks: Iterable[bytes], limit: int, shown_kb: int) -> Iterator[byt
 
 
 def _inflated(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """gzip or zlib data decoded piece by piece, so that a bomb is noticed after `limit` bytes and not at the end."""
+    """Decode gzip or zlib data piece by piece, so that a bomb is noticed after `limit` bytes and not at the end."""
     decoder = zlib.decompressobj(wbits=47)
     for chunk in chunks:
         rest = chunk
