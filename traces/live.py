@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
@@ -72,7 +71,8 @@ def announce(*, tenant_id: int, topic: FeedTopic, subject_id: str, facts: Mappin
         subject_id=subject_id,
         facts={key: clean_text(value) if isinstance(value, str) else value for key, value in facts.items()},
     )
-    transaction.on_commit(partial(notifier.ring, tenant_id, number), robust=True)
+    # No partial: Django logs a robust callback's failure by its __qualname__, which a partial lacks.
+    transaction.on_commit(lambda: notifier.ring(tenant_id, number), robust=True)
 
 
 def latest_number(tenant_id: int) -> int:
