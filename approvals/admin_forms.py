@@ -97,7 +97,7 @@ class ToolAllowanceForm(_AllowanceForm):
     def clean(self) -> dict[str, Any]:
         """All that `allow_list.problems` finds, each at its field."""
         cleaned = super().clean() or {}
-        named = {name: cleaned[name] for name in self._meta.fields or () if name in cleaned and name != "tenant"}
+        named = {name: cleaned[name] for name in ToolAllowanceForm.Meta.fields if name in cleaned and name != "tenant"}
         draft = ToolAllowance(**{"tool": self.instance.tool, **named})
         for name, texts in allow_list.problems(draft).items():
             for text in texts:
