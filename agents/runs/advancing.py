@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -83,12 +84,9 @@ def _do(held: Held, run: Run, calls: Sequence[ToolCall], step: turn.Step) -> boo
     def named(ids: Sequence[str]) -> list[ToolCall]:
         return [call for call in calls if str(call.id) in ids]
 
-    def stop() -> bool:
-        return held.stop() or pulse.leaving()
-
     match step:
         case turn.AskModel():
-            return asking.ask(held, run, stop=stop)
+            return asking.ask(held, run, stop=_stopper(held, run))
         case turn.Recover(ids):
             recovering.recover(held, run, named(ids))
             return True
@@ -101,6 +99,16 @@ def _do(held: Held, run: Run, calls: Sequence[ToolCall], step: turn.Step) -> boo
         case turn.Finish():
             ending.finish(held, step)
             return False
+
+
+def _stopper(held: Held, run: Run) -> Callable[[], bool]:
+    """Whether to give up a model call: the run is cancelled or lost, its time is up, or this worker is stopping.
+
+    A model call may be given up at any time, since nothing happened yet; a tool in progress is left to finish.
+    """
+    left = run.time_limit_seconds - worked(run, database_now()) / 1000
+    deadline = time.monotonic() + left
+    return lambda: held.stop() or pulse.leaving() or time.monotonic() > deadline
 
 
 def _load(held: Held) -> tuple[Run, ModelReply | None, list[ToolCall]]:
