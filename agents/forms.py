@@ -32,11 +32,14 @@ class NewJobForm(forms.Form):
     idempotency_key = forms.CharField(
         max_length=64,
         widget=forms.HiddenInput,
-        error_messages={"required": "The form's key is missing. Load the page again and send it once more."},
+        error_messages={
+            "required": "The form's key was missing. Send it once more.",
+            "max_length": "The form's key was too long. Send it once more.",
+        },
     )
 
-    def __init__(self, data: Any = None, *, tenant_id: int, initial: dict[str, Any] | None = None) -> None:
-        super().__init__(data, initial=initial)
+    def __init__(self, data: Any = None, *, tenant_id: int) -> None:
+        super().__init__(data)
         agents = self.fields["agent"]
         assert isinstance(agents, forms.ModelChoiceField)  # noqa: S101 - tells the type checker what stands above
         agents.queryset = Agent.objects.in_tenant(tenant_id)

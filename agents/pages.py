@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.shortcuts import resolve_url
+from pydantic import ValidationError
 
 from agents.models import Agent, ModelReply, Run, ToolCall
 from agents.states import RUN_FINISHED, CallState, RunState
@@ -67,8 +68,7 @@ def agent_cards(tenant_id: int, chosen: str, now: datetime) -> list[AgentCard]:
 
 
 def _card(agent: Agent, tenant_id: int, now: datetime, *, chosen: bool) -> AgentCard:
-    own = ToolFilter.model_validate(agent.tool_filter) if agent.tool_filter is not None else None
-    facts = policy_facts(tenant_id, agent_filter=own, now=now)
+    facts = policy_facts(tenant_id, agent_filter=_filter_of(agent), now=now)
     return AgentCard(
         id=agent.pk,
         name=agent.name,
@@ -80,6 +80,16 @@ def _card(agent: Agent, tenant_id: int, now: datetime, *, chosen: bool) -> Agent
         time_limit=duration(agent.time_limit_seconds),
         tools=tool_lines(agent, facts, now),
     )
+
+
+def _filter_of(agent: Agent) -> ToolFilter | None:
+    """The agent's own filter. One that can't be read allows nothing: its runs would fail."""
+    if agent.tool_filter is None:
+        return None
+    try:
+        return ToolFilter.model_validate(agent.tool_filter)
+    except ValidationError:
+        return ToolFilter(allowed_tools=())
 
 
 def tool_lines(agent: Agent, facts: PolicyFacts, now: datetime) -> list[ToolLine]:

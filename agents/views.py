@@ -105,8 +105,7 @@ def new_job(request: TenantRequest) -> HttpResponse:
     tenant_id = current_membership(request).tenant_id
     runs.check_submit(request.user, tenant_id)
     if request.method != "POST":
-        form = NewJobForm(tenant_id=tenant_id, initial={"idempotency_key": uuid.uuid4().hex})
-        return _job_form(request, tenant_id, form)
+        return _job_form(request, tenant_id, NewJobForm(tenant_id=tenant_id))
     form = NewJobForm(request.POST, tenant_id=tenant_id)
     if not form.is_valid():
         return _job_form(request, tenant_id, form, 422)
@@ -133,8 +132,11 @@ def _submit(request: TenantRequest, tenant_id: int, data: dict[str, Any]) -> Run
 def _job_form(request: TenantRequest, tenant_id: int, form: NewJobForm, status: int = 200) -> HttpResponse:
     now = database_now()
     chosen = request.POST.get("agent", request.GET.get("agent", ""))
+    # The same key again, so that a form sent twice across a mistake is still one run; a fresh one where it was no key.
+    kept = form.is_bound and "idempotency_key" not in form.errors
     facts = {
         "form": form,
+        "key": form["idempotency_key"].value() if kept else uuid.uuid4().hex,
         "agents": pages.agent_cards(tenant_id, chosen, now),
         "wait": pages.wait_words(tenant_id, now),
         "place": "new-job",

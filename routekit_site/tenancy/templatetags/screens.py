@@ -38,7 +38,7 @@ def _chip(label: str) -> SafeString:
 
 def _escape(character: str) -> SafeString:
     name = unicodedata.name(character, "control character")
-    return format_html('<span class="escape" title="{}">⟦U+{:04X}⟧</span>', name, ord(character))
+    return format_html('<span class="escape" title="{}">⟦U+{}⟧</span>', name, f"{ord(character):04X}")
 
 
 def _visible(text: str) -> SafeString:
