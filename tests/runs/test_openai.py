@@ -169,9 +169,7 @@ def test_an_answer_cut_at_the_length_limit_is_no_success(bench: Bench, model: LL
     assert (run.state, run.error_kind, run.output_redacted) == (RunState.FAILED, "answer_cut", "It begins")
 
 
-def test_without_a_key_the_message_says_what_to_do(
-    bench: Bench, model: LLMockServer, settings: Settings
-) -> None:
+def test_without_a_key_the_message_says_what_to_do(bench: Bench, model: LLMockServer, settings: Settings) -> None:
     assert model.url
     settings.ROUTEKIT_OPENAI_API_KEY = None
     run = bench.go("Go")
@@ -208,9 +206,7 @@ def test_a_server_that_is_gone_or_speaks_nonsense(bench: Bench, model: LLMockSer
     assert {event.payload["kind"] for event in errors} == {"model_unreachable"}
 
 
-def test_an_error_sent_inside_the_stream_is_an_error(
-    bench: Bench, model: LLMockServer, settings: Settings
-) -> None:
+def test_an_error_sent_inside_the_stream_is_an_error(bench: Bench, model: LLMockServer, settings: Settings) -> None:
     assert model.url
     body = b'data: {"error": {"message": "overloaded", "type": "server_error"}}\n\n'
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
