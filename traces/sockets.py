@@ -21,12 +21,16 @@ MAX_UNANSWERED_BYTES = 1024 * 1024
 
 
 class Close:
-    """Codes with which the server closes a socket (4xxx are the application's own)."""
+    """Codes with which the server closes a socket.
+
+    Daphne lets an application close with 1000 or with a code of its own (3000 to 4999) and turns any other one into
+    1011. So "policy violation" and "try again later" are 4008 and 4013 here, not 1008 and 1013.
+    """
 
     SIGNED_OUT = 4401
     NO_MEMBER = 4403
-    BAD_MESSAGE = 1008
-    TRY_AGAIN = 1013
+    BAD_MESSAGE = 4008
+    TRY_AGAIN = 4013
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Socket:
             self.say(frame.for_reader(self.reader))
 
     def say(self, text: str) -> None:
-        """Queue a text; a reader that is too slow is closed with 1013 instead, and must come back and catch up."""
+        """Queue a text; a reader that is too slow is closed instead, and must come back and catch up."""
         if self.closing is not None:
             return
         self.unanswered += len(text)

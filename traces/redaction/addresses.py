@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv6Address
 
 from traces.redaction.spans import Label, Span
 
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d|-[a-z0-9])")
 _IPV6 = re.compile(r"(?:[0-9A-Fa-f:]{2,30}:(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f:]{2,39})(?:%[A-Za-z]\w{1,15})?")
 _VERSION_CONTEXT = re.compile(r"(?i)(?:\bver(?:sion|\.)?|\bv|build|release|oid|firmware|==|>=|<=|~=)[\s:='\"]{0,3}$")
+_MAX_PART = 255
+_COLONS = 7  # between the groups of an address that is written in full
 _NOT_PERSONAL = frozenset({"0.0.0.0", "127.0.0.1", "255.255.255.255"})  # noqa: S104  recognised, not bound to
 
 
@@ -33,9 +35,7 @@ def _continues(view: str, position: int, before: str) -> bool:
 
 
 def _version4(view: str, match: re.Match[str]) -> Span | None:
-    try:
-        IPv4Address(re.sub(r"\b0+(?=\d)", "", match[0]))
-    except AddressValueError:
+    if any(int(part) > _MAX_PART for part in match[0].split(".")):
         return None
     if match[0] in _NOT_PERSONAL or _VERSION_CONTEXT.search(view, max(0, match.start() - 12), match.start()):
         return None
@@ -51,7 +51,7 @@ def _version6(view: str, position: int) -> Span | None:
         text = text[:-1]
     following = view[position + len(text) : position + len(text) + 1]
     colons = text.count(":")
-    if colons < 2 or following.isalnum() or following == "_":  # noqa: PLR2004
+    if ("::" not in text and colons != _COLONS and "." not in text) or following.isalnum() or following == "_":
         return None
     try:
         address = IPv6Address(text)

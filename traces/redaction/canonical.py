@@ -13,15 +13,30 @@ import unicodedata
 FILLER = "\x1a"
 
 # Each branch begins with a literal, so that the search skips to one.
-_ESCAPES = re.compile(r"\\\\*(?:u([0-9a-fA-F]{4})|([\"'/nrtbf]))|&#(?:64|[xX]40);")
+_ESCAPES = re.compile(r"\\\\{0,15}(?:u([0-9a-fA-F]{4})|([\"'/nrtbf]))|&#(?:64|[xX]40);")
 _WHITESPACE_ESCAPES = "nrtbf"
 _COMMON_ESCAPES = (('\\"', '"' + FILLER), ("\\n", "\n\n"), ("\\t", "  "), ("\\r", "\n\n"))
-_FOREIGN = re.compile(
-    "[\xa0\xad\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0e50-\u0e59\u2000-\u2015\u202f\u2044\u205f\u2060"
-    "\u2212\u3000\ufe63\ufeff\uff0b\uff0d-\uff1a\uff1d\uff20-\uff3a\uff3f\uff41-\uff5a]",
+_FOREIGN_CHARACTERS = (
+    "\xa0\xad\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0e50-\u0e59\u2000-\u200f\u2010-\u2015\u202f\u2044\u205f\u2060"
+    "\u2212\u3000\ufe63\ufeff\uff0b\uff0d-\uff1a\uff1d\uff20-\uff3a\uff3f\uff41-\uff5a"
 )
+_FOREIGN = re.compile(f"[{_FOREIGN_CHARACTERS}]")
 _DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63")
 _INVISIBLE = frozenset("\xad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
+
+
+def _plain(character: str) -> str:
+    if character in _DASHES:
+        return "-"
+    if character in _INVISIBLE:
+        return FILLER
+    plain = unicodedata.normalize("NFKC", character)
+    if plain.isdecimal():
+        return str(unicodedata.decimal(plain))
+    return plain if len(plain) == 1 and plain.isascii() else " "
+
+
+_PLAIN = {character: _plain(character) for character in map(chr, range(0xA0, 0x10000)) if _FOREIGN.match(character)}
 
 
 def canonical_view(text: str) -> str:
@@ -57,12 +72,4 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def _to_ascii(match: re.Match[str]) -> str:
-    character = match[0]
-    if character in _DASHES:
-        return "-"
-    if character in _INVISIBLE:
-        return FILLER
-    plain = unicodedata.normalize("NFKC", character)
-    if plain.isdecimal():
-        return str(unicodedata.decimal(plain))
-    return plain if len(plain) == 1 and plain.isascii() else " "
+    return _PLAIN[match[0]]

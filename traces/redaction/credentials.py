@@ -31,11 +31,16 @@ _LONGEST_NAME = 80
 _SEPARATORS = " \t\x1a\"'`]):=>"
 _OPENING = re.compile(r"[ \t\x1a]{0,4}(?:[rbfu]{0,2}([\"'`]{1,3})\x1a{0,6})?")
 _SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256)[ \t]+")
+_NOTHING = frozenset(("", "\0", "\n"))
 _SCHEME_STARTS = frozenset("bBtTdDaAnN")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{8,4096}={0,2}")
 _COPULA = re.compile(r"(?i)[ \t]{1,2}(?:is|was|to|ist|est|es|lautet|[^\s\w\"'])[ :]$")
-_UNQUOTED = re.compile(r"[^\s\"'`<>\x00\x1a]{1,4096}")
-_CUT = re.compile(r"[;&,](?=[\w.-]{1,40}=)|[;,](?=\s|$)|[,;](?=[\"'])|\\[nrt\"]")
+# A value without quotes ends at a space, a quote or a bracket of markup, and at punctuation before the next name or space.
+_UNQUOTED = re.compile(
+    r"(?:[^\s\"'`<>\x00\x1a;&,\\]|[;&](?![\w.-]{1,40}=|\s|$|[\"'])|,(?![\w.-]{1,40}=|\s|$|[\"'])|\\(?![nrt\"])){1,96}",
+)
+_JUDGED = 96  # characters of a value that are judged; its rest only belongs to it
+_QUOTED_REACH = 512
 _MASKED = re.compile(r"(?i)[*x•●.\-_#?…]{2,}|\[?[\[(<]?(?:redacted|hidden|masked|filtered|removed|omitted|secret|snip).{0,24}")
 _PLACEHOLDER = re.compile(
     r"(?i)\$\{.*|\$\(.*|\{\{.*|\{[\w.]*\}.*|<.*|%\(?\w*\)?[sd]?|%.*%|\$[a-z_]\w*|\[[^\]]*\]|\(.*"
@@ -46,6 +51,9 @@ _PLACEHOLDER = re.compile(
 # What a whole value must be to be left under a secret's name: narrower, because the name is proof enough.
 _REFERENCE = re.compile(r"\$\{[^}]*\}|\{\{[^}]*\}\}|<[\w -]*>|\$[A-Z_]+|%[A-Z_]+%|\[[A-Z_]+\]|(?i:null|none|true|false|undefined)")
 _CODE = re.compile(r"[A-Za-z_][\w.]*\(.*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z_][\w.]*\[[\w\"'.]+\].*|[A-Z][A-Z_]{3,}")
+_DIGIT = re.compile(r"\d")
+_LETTER = re.compile(r"[^\W\d_]")
+_SYMBOL = re.compile(r"[^\w./-]")
 _IRREGULAR = re.compile(r"[a-z][A-Z]")
 _PASSWORD_WORD = re.compile(r"(?i)pass|pwd|psw|kennwort|mdp|contrase|senha|clave|parola|wachtwoord|has.o|senord|heslo|parol|密|パスワード|пароль|비밀")
 _SHORTEST = 4
@@ -56,6 +64,8 @@ _LONG = 16
 
 def find_credential(view: str, position: int, end: int) -> Span | None:
     """Return the value of the name whose trigger matched ``view[position:end]``, if it can be a secret."""
+    if view[end : end + 1] in _NOTHING:
+        return None
     matched = view[position:end]
     if matched[0] == "-":
         if matched.startswith(("-u ", "-u=", "--user ", "--user=")):
@@ -124,22 +134,29 @@ def _value(view: str, position: int, name: str) -> Span | None:
     else:
         end = _unquoted_end(view, start)
         accepted = _accepts_unquoted(view[start:end], password=password)
-    return Span(start, end, label_of(name)) if accepted else None
+    if not accepted:
+        return None
+    return Span(start, _rest(view, end) if end - start == _JUDGED else end, label_of(name))
+
+
+def _rest(view: str, end: int) -> int:
+    """Where a value of which only the first characters were judged really ends."""
+    while (match := _UNQUOTED.match(view, end)) is not None:
+        end = match.end()
+    return end
 
 
 def _closing(view: str, start: int, quote: str) -> int:
-    newline = view.find("\n", start, start + 4096)
-    limit = newline if newline >= 0 else min(len(view), start + 4096)
-    end = view.find(quote, start, limit)
-    return _unquoted_end(view, start) if end < 0 else end
+    end = view.find(quote, start, start + _QUOTED_REACH)
+    newline = view.find("\n", start, end if end >= 0 else start + _QUOTED_REACH)
+    return end if end >= 0 and newline < 0 else _unquoted_end(view, start)
 
 
 def _unquoted_end(view: str, start: int) -> int:
     match = _UNQUOTED.match(view, start)
     if match is None:
         return start
-    cut = _CUT.search(view, start, match.end())
-    end = cut.start() if cut is not None else match.end()
+    end = match.end()
     # A closing bracket or a full stop belongs to the sentence, not to the secret, unless it was opened inside.
     while end > start and (view[end - 1] in ".,;:\\" or (view[end - 1] in ")]}" and not _opened(view[start:end]))):
         end -= 1
@@ -162,11 +179,11 @@ def _refused(text: str) -> bool:
 
 def _accepts_quoted(text: str, *, password: bool) -> bool:
     shortest = _SHORTEST if password else _SHORTEST_TOKEN
-    if len(text) < shortest or _refused(text) or text.count(" ") > 0:
+    if len(text) < shortest or " " in text or _refused(text):
         return False
-    if password:
-        return any(not character.isalpha() for character in text) or _mixed(text)
-    return any(character.isdigit() for character in text) or _mixed(text)
+    if _DIGIT.search(text) or _mixed(text):
+        return True
+    return password and not text.isalpha()
 
 
 def _accepts_unquoted(text: str, *, password: bool) -> bool:
@@ -176,14 +193,16 @@ def _accepts_unquoted(text: str, *, password: bool) -> bool:
         return password or len(text) >= _LONG
     if len(text) < _SHORTEST_UNQUOTED:
         return False
-    letters = any(character.isalpha() for character in text)
-    digits = any(character.isdigit() for character in text)
-    if letters and digits:
+    letters = _LETTER.search(text) is not None
+    if letters and _DIGIT.search(text):
         return password or len(text) >= _SHORTEST_TOKEN
-    symbols = sum(not character.isalnum() and character not in "._-/" for character in text)
-    return _mixed(text) or (password and letters and symbols > 0) or len(text) > 2 * _LONG and symbols == 0 and "." not in text
+    if _mixed(text):
+        return True
+    symbols = _SYMBOL.search(text) is not None
+    return (password and letters and symbols) or (len(text) > 2 * _LONG and not symbols and "." not in text)
 
 
 def _mixed(text: str) -> bool:
     """Whether the case changes as it does in random text, not as in camelCase."""
-    return len(_IRREGULAR.findall(text)) > 1 and len(text) / (1 + len(_IRREGULAR.findall(text))) < _SHORTEST_UNQUOTED
+    changes = len(_IRREGULAR.findall(text))
+    return changes > 1 and len(text) / (1 + changes) < _SHORTEST_UNQUOTED

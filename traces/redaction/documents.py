@@ -30,7 +30,7 @@ _IBAN_DIGITS = {ord(" "): None, ord("-"): None} | {ord(letter): str(value) for v
 
 # Letters and digits as in ICAO 9303 part 4 (up to 9) and national forms; Russia writes 45 08 123456.
 _PASSPORT = re.compile(r"(?:[A-Za-z0-9]{6,12}|\d\d ?\d\d ?(?:№ ?)?\d{6}|[A-Z]{1,2} \d{6,8})(?![A-Za-z0-9])")
-_PASSPORT_DIGITS = 3
+_THREE_DIGITS = re.compile(r"(?:[A-Za-z ]{0,9}\d){3}")
 
 
 def find_iban(view: str, position: int) -> Span | None:
@@ -46,11 +46,10 @@ def find_iban(view: str, position: int) -> Span | None:
 
 def find_passport(view: str, position: int) -> Span | None:
     """Return the document number that begins at ``position``, behind a word for passport."""
-    match = _PASSPORT.match(view, position)
+    match = _PASSPORT.match(view, position) if _THREE_DIGITS.match(view, position) else None
     if match is None:
         return None
     text = match[0]
-    digits = sum(character.isdecimal() for character in text)
     mixed_case = text != text.upper() and text != text.lower()
-    return None if digits < _PASSPORT_DIGITS or mixed_case else Span(position, match.end(), Label.PASSPORT)
+    return None if mixed_case else Span(position, match.end(), Label.PASSPORT)
 

@@ -17,6 +17,7 @@ _QUOTED_REVERSED = re.compile(rf"{FILLER}*\"[^\"\n\x00:,{{}}\[\]]{{0,64}}\w[^\"\
 _LABEL = rf"[{_LETTER}](?:[{_LETTER}-]{{0,61}}[{_LETTER}])?"
 _DOMAIN = re.compile(rf"{FILLER}*(?:{_LABEL}\.){{1,8}}")
 _LITERAL = re.compile(rf"{FILLER}*\[(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|IPv6:[0-9A-Fa-f:.]{{2,45}})\]")
+_AT_DOMAIN = re.compile(rf"@{FILLER}*(?:\[|[{_LETTER}-]{{1,63}}\.)")
 _ASCII_TLD = re.compile(r"(?:xn--[A-Za-z0-9-]{1,59}|[A-Za-z]{2,24})(?![A-Za-z0-9_])")
 _FOREIGN_TLD = re.compile(r"[^\x00-\x7f\u3000-\u3002\uff00-\uff65\u2000-\u206f\u300c-\u3011]{2,24}")
 _KANA = re.compile(r"[\u3041-\u30ff]")
@@ -42,8 +43,12 @@ _SERVICE_USERS = frozenset({"git", "hg", "svn"})
 
 def find_emails(view: str) -> Iterator[Span]:
     """Yield the e-mail address, or the user and password of a URL, around every ``@`` of a canonical view."""
+    scheme = view.find("://")
+    if scheme < 0:
+        for at in _AT_DOMAIN.finditer(view):
+            yield from _address(view, at.start())
+        return
     position = view.find("@")
-    scheme = view.find("://") if position >= 0 else -1
     authority = range(0)
     while position >= 0:
         while 0 <= scheme < position:
@@ -54,11 +59,15 @@ def find_emails(view: str) -> Iterator[Span]:
             yield from _credentials(view[authority.start : last], authority.start)
             position, authority = last, range(0)
         else:
-            end = _domain_end(view, position + 1)
-            start = None if end is None else _local_start(view, position)
-            if start is not None and end is not None:
-                yield Span(start, end, Label.EMAIL)
+            yield from _address(view, position)
         position = view.find("@", position + 1)
+
+
+def _address(view: str, at: int) -> Iterator[Span]:
+    end = _domain_end(view, at + 1)
+    start = None if end is None else _local_start(view, at)
+    if start is not None and end is not None:
+        yield Span(start, end, Label.EMAIL)
 
 
 def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
@@ -82,12 +91,10 @@ def _credentials(userinfo: str, start: int) -> Iterator[Span]:
 
 
 def _domain_end(view: str, start: int) -> int | None:
-    literal = _LITERAL.match(view, start)
-    if literal is not None:
-        return literal.end()
     labels = _DOMAIN.match(view, start)
     if labels is None:
-        return None
+        literal = _LITERAL.match(view, start)
+        return None if literal is None else literal.end()
     end = labels.end()
     # The greedy match may have eaten the last dot of a sentence: step back to a label that can be a top-level domain.
     while end > start:

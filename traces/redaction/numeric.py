@@ -84,7 +84,7 @@ def is_card(digits: str) -> bool:
 
 def find_card(view: str, position: int) -> Span | None:
     """Return the card number that begins at ``position``, if one does."""
-    match = _CARD.match(view, position)
+    match = _CARD.match(view, position) if view[position : position + 4].isdecimal() else None
     if match is None or _glued(view, position, match.end()):
         return None
     text = match[0]
@@ -203,7 +203,7 @@ def _national(view: str, position: int, *, context: bool) -> int | None:
         return None
     text = match[0]
     while text:
-        count = sum(character.isdigit() for character in text)
+        count = len(text.translate(_NO_PUNCTUATION))
         if count < 9:  # noqa: PLR2004
             return None
         if not context and _ROW_GOES_ON.match(view, position + len(text)):
@@ -222,7 +222,7 @@ def _in_context(view: str, position: int) -> int | None:
     if match is None or _DATE.match(view, position):
         return None
     text = match[0]
-    while sum(character.isdigit() for character in text) not in _BARE_LENGTHS:
+    while len(text.translate(_NO_PUNCTUATION)) not in _BARE_LENGTHS:
         shorter = re.sub(r"[ .\-/()]+\d+$", "", text)
         if shorter == text or len(shorter) < _MIN_INTERNATIONAL:
             return None

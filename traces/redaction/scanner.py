@@ -63,9 +63,7 @@ _PHONE_TRIGGER = (
 )
 _PASSPORT_WORDS = r"passport|passeport|reisepass|pasaporte|passaporto?|paspoort|paszport|pasaport"
 _DOCUMENT_TRIGGER = rf"\b[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|(?i:{_PASSPORT_WORDS})[^\n\x00|\]]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,12}}\d{{5}}"
-_IP_TRIGGER = (
-    r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\b[0-9A-Fa-f]{1,4}:(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]|::[0-9A-Fa-f]{1,4}"
-)
+_IP_TRIGGER = r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\b[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]+|::[0-9A-Fa-f]{1,4}[0-9A-Fa-f:]*"
 
 _PASSPORT_WORD = re.compile(rf"(?i){_PASSPORT_WORDS}|护照|護照|旅券|パスポート|паспорт|여권")
 _SSN_WORD = re.compile(r"(?i)ssn|social")
@@ -122,33 +120,22 @@ class Scanner:
 
 def _scan(scan_pass: _Pass, view: str, buffer: bytes) -> Iterator[Span]:
     pattern, validate, nested = scan_pass
-    behind = 0  # where the last accepted span ends
-    for match in pattern.finditer(buffer):
+    position = refused_end = misses = 0
+    while (match := pattern.search(buffer, position)) is not None:
         start, end = match.span()
-        while end > behind:
-            span = validate(view, start, end) if start >= behind else None
-            if span is not None:
-                yield span
-                behind = span.end
-                if behind >= end:
-                    break
-            # A trigger may hide another one: a word whose number is refused, a span that ends inside the trigger.
-            inner = _inner(pattern, buffer, max(behind, _next_start(buffer, start, end)), end) if nested else None
-            if inner is None:
-                break
-            start, end = inner
-
-
-def _inner(pattern: Pattern, buffer: bytes, start: int, end: int) -> tuple[int, int] | None:
-    """Return the next trigger that begins in ``buffer[start:end]``, an earlier trigger's rest."""
-    if end - start < _SHORTEST_TRIGGER:
-        return None
-    match = pattern.search(buffer, start)
-    return match.span() if match is not None and match.start() < end else None
+        span = validate(view, start, end)
+        if span is not None:
+            yield span
+            position = max(span.end, start + 1)
+            continue
+        misses = misses + 1 if start < refused_end else 0
+        refused_end = end
+        # A refused trigger may hide another one. In a long chain of them, such as a table of numbers, only some are tried.
+        position = _next_start(buffer, start, end) if nested and misses < _MAX_MISSES else end
 
 
 _GROUP = re.compile(rb"\W*\w+")
-_SHORTEST_TRIGGER = 7
+_MAX_MISSES = 4
 
 
 def _next_start(buffer: bytes, start: int, end: int) -> int:

@@ -124,8 +124,8 @@ _FORMS: tuple[tuple[Label, str, str], ...] = (
     (Label.VENDOR_TOKEN, r"sgp_", r"(?:[0-9a-zA-Z]+_)?[0-9a-f]{40}"),
     (Label.VENDOR_TOKEN, r"ops_eyJ", r"[A-Za-z0-9+/=]{100,}"),
     (Label.VENDOR_TOKEN, r"A3-", r"[A-Z0-9]{6}-[A-Z0-9]{6,11}-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}(?:-[A-Z0-9]{5})?"),
-    (Label.JWT, r"ey[IJK]", rf"{_W}{{8,}}\.ey{_W}{{4,}}\.{_W}*(?:\.{_W}+){{0,2}}"),
-    (Label.JWT, r"ey[IJK]", rf"{_W}{{16,}}\.{_W}*\.{_W}{{8,}}(?:\.{_W}+){{0,2}}"),
+    (Label.JWT, r"ey[IJK]", rf"{_W}{{8,8192}}\.ey{_W}{{4,}}\.{_W}*(?:\.{_W}+){{0,2}}"),
+    (Label.JWT, r"ey[IJK]", rf"{_W}{{16,8192}}\.{_W}{{0,8192}}\.{_W}{{8,}}(?:\.{_W}+){{0,2}}"),
 )
 # Forms whose start is no fixed word; a bounded look back from the part that is.
 _TELEGRAM = r"\d{8,10}:AA"
@@ -135,9 +135,22 @@ _PEM_BEGIN = r"-----BEGIN (?:[A-Z0-9 ]{1,30} )?PRIVATE KEY(?: BLOCK)?-----"
 # Short prefixes start half the words of a text, so their trigger also asks for a word boundary.
 _LONG_PREFIX = 5
 
+_TAIL = re.compile(r"(\[[^]]*\])\{(\d+),?\d*\}")
+_TAIL_LENGTH = 10
+
+
+def _trigger(prefix: str, rest: str) -> str:
+    """Return the prefix of a form and the first characters of its rest: enough to be rare, short enough to be cheap."""
+    boundary = r"\b" if len(prefix) < _LONG_PREFIX else ""
+    tail = _TAIL.match(rest)
+    if tail is None:
+        return rf"{boundary}{prefix}[\w.$/+~-]{{6}}"
+    return rf"{boundary}{prefix}{tail[1]}{{{min(_TAIL_LENGTH, int(tail[2]))}}}"
+
+
 TRIGGER = "|".join(
     [
-        *sorted({(rf"\b{prefix}" if len(prefix) < _LONG_PREFIX else prefix) + r"[\w.$/+~-]{6}" for _, prefix, _ in _FORMS}),
+        *sorted({_trigger(prefix, rest) for _, prefix, rest in _FORMS}),
         rf"\b{_TELEGRAM}[A-Za-z0-9_-]{{8}}",
         rf"\b{_DISCORD}[A-Za-z0-9_-]{{8}}",
         r"-----BEGIN [A-Z0-9 ]{0,31}PRIVATE KEY",
@@ -145,9 +158,14 @@ TRIGGER = "|".join(
     ],
 )
 
-_PEM = re.compile(_PEM_BEGIN + r"[^\x00]*?(?:-----END (?:[A-Z0-9 ]{1,30} )?PRIVATE KEY(?: BLOCK)?-----)")
-_PEM_OPEN = re.compile(_PEM_BEGIN + r"[A-Za-z0-9+/=\s:,. \x1a\\-]*")
-_PUTTY = re.compile(r"PuTTY-User-Key-File-[^\x00]*?Private-MAC: *[0-9a-f]+|PuTTY-User-Key-File-[^\x00]*")
+_PEM_HEADER = re.compile(_PEM_BEGIN)
+_PEM_END = re.compile(r"-----END (?:[A-Z0-9 ]{1,30} )?PRIVATE KEY(?: BLOCK)?-----")
+_PEM_BODY = re.compile(r"[A-Za-z0-9+/=\s:,. \x1a\\-]*")
+_PUTTY_END = re.compile(r"Private-MAC: *[0-9a-f]+")
+_KEY_REACH = 16 << 10  # characters in which a private key must end; one that does not is taken as far as it looks like one
+_SHORTEST_PREFIX = 2
+_HEAD = 72  # characters of a token in which a digit or capital tells it from words of prose
+_UNLIKE_PROSE = re.compile(r"[A-Z0-9]")
 
 
 def _by_first_character() -> dict[str, tuple[tuple[Label, re.Pattern[str]], ...]]:
@@ -183,28 +201,33 @@ def find_token(view: str, position: int) -> Span | None:
     """Return the longest vendor token, JWT or private key that begins at ``position``."""
     if view[position] == "-":
         return _private_key(view, position)
+    before = view[position - 1] if position else " "
+    if before.isascii() and (before.isalnum() or (before in "_-" and view[position] == "e")):
+        return None
+    if view.startswith("PuTTY", position):
+        return _putty_key(view, position)
+    if _UNLIKE_PROSE.search(view, position + _SHORTEST_PREFIX, position + _HEAD) is None:
+        return None
     best: Span | None = None
     for label, pattern in _TABLE.get(view[position], ()):
         match = pattern.match(view, position)
         if match is not None and (best is None or match.end() > best.end):
             best = Span(position, match.end(), label)
-    if best is None and view.startswith("PuTTY", position):
-        putty = _PUTTY.match(view, position)
-        best = putty and Span(position, putty.end(), Label.PRIVATE_KEY)
-    return best if best is None or _plausible(view, best) else None
+    return best
 
 
 def _private_key(view: str, position: int) -> Span | None:
-    match = _PEM.match(view, position) or _PEM_OPEN.match(view, position)
-    return None if match is None else Span(position, match.end(), Label.PRIVATE_KEY)
+    header = _PEM_HEADER.match(view, position)
+    if header is None:
+        return None
+    footer = view.find("-----END ", header.end(), position + _KEY_REACH)
+    end = _PEM_END.match(view, footer) if footer >= 0 else None
+    body = end or _PEM_BODY.match(view, header.end())
+    return Span(position, body.end() if body else header.end(), Label.PRIVATE_KEY)
 
 
-def _plausible(view: str, span: Span) -> bool:
-    """Refuse a token in the middle of a longer word, and words of prose or code without a single digit."""
-    before = view[span.start - 1] if span.start else " "
-    if before.isascii() and before.isalnum():
-        return False
-    if span.label == Label.JWT:
-        return before not in "_-"
-    text = view[span.start : span.end]
-    return any(character.isdigit() for character in text) or len(set(text)) > len(text) // 3
+def _putty_key(view: str, position: int) -> Span | None:
+    footer = view.find("Private-MAC:", position, position + _KEY_REACH)
+    end = _PUTTY_END.match(view, footer) if footer >= 0 else None
+    stop = view.find("\0", position)
+    return Span(position, end.end() if end else stop if stop >= 0 else len(view), Label.PRIVATE_KEY)
