@@ -31,6 +31,7 @@ _LONGEST_NAME = 80
 _SEPARATORS = " \t\x1a\"'`]):=>"
 _OPENING = re.compile(r"[ \t\x1a]{0,4}(?:[rbfu]{0,2}([\"'`]{1,3})\x1a{0,6})?")
 _SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256)[ \t]+")
+_NAME_AHEAD = re.compile(r"[A-Za-z_.-]{1,40}=\w")
 _NOTHING = frozenset(("", "\0", "\n"))
 _SCHEME_STARTS = frozenset("bBtTdDaAnN")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{8,4096}={0,2}")
@@ -64,7 +65,7 @@ _LONG = 16
 
 def find_credential(view: str, position: int, end: int) -> Span | None:
     """Return the value of the name whose trigger matched ``view[position:end]``, if it can be a secret."""
-    if view[end : end + 1] in _NOTHING:
+    if view[end : end + 1] in _NOTHING or _NAME_AHEAD.match(view, end):
         return None
     matched = view[position:end]
     if matched[0] == "-":
