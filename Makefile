@@ -46,13 +46,16 @@ check: $(VENV)/.development ## Format, lint, types, layers, diagrams, migrations
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --config importlinter.ini
 	$(CHECKED) $(MANAGE) state_diagrams --check
+	$(CHECKED) $(MANAGE) house_rooms --check
 	$(CHECKED) $(MANAGE) makemigrations --check --dry-run
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup -q -m "not slow and not services and not browser and not processes"
 
-format: $(VENV)/.development ## Format Python and templates, and mend what ruff can mend
+format: $(VENV)/.development ## Format Python and templates, mend what ruff can mend, write what is generated
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/djade --target-version 5.2 $$(git ls-files '*.html')
+	$(CHECKED) $(MANAGE) state_diagrams
+	$(CHECKED) $(MANAGE) house_rooms
 
 migrations: $(VENV)/.development ## Make migrations for changed models
 	$(CHECKED) $(MANAGE) makemigrations
