@@ -27,7 +27,7 @@ from agents.sandbox.outcome import (
 )
 from agents.sandbox.pool import cpu_seconds, peak_memory
 from agents.sandbox.quota import DiskWatch, QuotaError
-from agents.sandbox.results import problem_with, safe_text
+from agents.sandbox.results import Head, problem_with, safe_text
 
 if TYPE_CHECKING:
     import socket
@@ -41,7 +41,6 @@ SLICE = 0.02
 KILL_GRACE = 1.0
 READY_TIMEOUT = 20.0
 _HARD_CPU_GRACE = 1
-_MAX_VIOLATIONS = 20
 MB = 1 << 20
 
 
@@ -98,11 +97,11 @@ class Confined:
             return self._failed(FailureKind.RESOURCES, str(over), usage, [(AttackClass.RESOURCES, str(over))])
         except MessageTooLargeError:
             message = f"The result is larger than {self.plan.limits.max_result_kb} KB."
-            return self._failed(FailureKind.RESULT_TOO_LARGE, message, self._usage_of_living({}))
+            return self._failed(FailureKind.RESULT_TOO_LARGE, message, self._usage_of_living())
         except ProtocolError:
             attacks = [(AttackClass.PROTOCOL, "the answer was not a message")]
             message = "The tool's process answered with something that is not an answer."
-            return self._failed(FailureKind.INVALID_RESULT, message, self._usage_of_living({}), attacks)
+            return self._failed(FailureKind.INVALID_RESULT, message, self._usage_of_living(), attacks)
         except (EOFError, OSError):
             return self._died()
         return self._judge(head, value, usage)
@@ -140,13 +139,13 @@ class Confined:
             }
         )
 
-    def _exchange(self, scratch: str, disk: DiskWatch) -> tuple[dict[str, Any], bytes]:
+    def _exchange(self, scratch: str, disk: DiskWatch) -> tuple[Head, bytes]:
         deadline = self.started + self.plan.limits.timeout
         self.child.channel.settimeout(self.plan.limits.timeout)
         with contextlib.suppress(TimeoutError):
             self.child.channel.sendall(self._request(scratch))
         self.child.channel.setblocking(False)  # noqa: FBT003 -- the socket module's own signature
-        head = framing.decode(self._piece(HEAD_LIMIT, deadline, disk))
+        head = Head.parse(self._piece(HEAD_LIMIT, deadline, disk))
         return head, self._piece(self.plan.limits.max_result_kb * 1024, deadline, disk)
 
     def _piece(self, largest: int, deadline: float, disk: DiskWatch) -> bytes:
@@ -177,18 +176,12 @@ class Confined:
             else:
                 disk.check_now()
 
-    def _judge(self, head: Mapping[str, Any], value: bytes, usage: Usage) -> Outcome:
-        output = safe_text(head.get("output", ""), self.plan.limits.max_output_kb * 1024 + 100)
-        attacks = [
-            (AttackClass(kind), safe_text(detail, 300))
-            for kind, detail in head.get("violations", [])[:_MAX_VIOLATIONS]
-            if kind in set(AttackClass)
-        ]
-        if head.get("ok") is not True:
-            kind = FailureKind(head["kind"]) if head.get("kind") in set(FailureKind) else FailureKind.TOOL_ERROR
-            failed = self._failed(kind, safe_text(head.get("message", ""), 2000), usage, attacks)
-            after = head.get("retry_after")
-            return replace(failed, output=output, retry_after=after if isinstance(after, int | float) else None)
+    def _judge(self, head: Head, value: bytes, usage: Usage) -> Outcome:
+        output = safe_text(head.output, self.plan.limits.max_output_kb * 1024 + 100)
+        attacks = head.attacks()
+        if not head.ok:
+            failed = self._failed(head.kind, safe_text(head.message, 2000, line=True), usage, attacks)
+            return replace(failed, output=output, retry_after=head.retry_after)
         try:
             result = orjson.loads(value)
         except orjson.JSONDecodeError as error:
@@ -217,10 +210,10 @@ class Confined:
         tool, tier = self.plan.call.tool, self.plan.tier
         return tuple(Violation(attack, detail, self.tenant_id, tool, tier) for attack, detail in attacks)
 
-    def _usage_of_living(self, head: Mapping[str, Any]) -> Usage:
+    def _usage_of_living(self, head: Head | None = None) -> Usage:
         cpu = max(0.0, cpu_seconds(self.child.pid) - self.cpu_before)
         peak = peak_memory(self.child.pid)
-        read, written = (v if isinstance(v := head.get(k), int) and v >= 0 else 0 for k in ("read", "written"))
+        read, written = (head.read, head.written) if head else (0, 0)
         return Usage(cpu, time.monotonic() - self.started, peak, read, written)
 
     def _usage_of_dead(self) -> Usage:

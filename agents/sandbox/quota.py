@@ -30,7 +30,7 @@ class DiskWatch:
     def __init__(self, folders: tuple[str, ...], limits: ResourceLimits) -> None:
         self.folders = folders
         self.limits = limits
-        self.started = time.time()
+        self.before = {(info.st_dev, info.st_ino) for _, info in self._files()}
         self._next = time.monotonic() + INTERVAL
 
     def check_now(self) -> None:
@@ -54,9 +54,9 @@ class DiskWatch:
                 raise QuotaError(f"The agent's folders hold more than {self.limits.max_disk_mb} MB.")
 
     def clean_up(self) -> None:
-        """After a quota was broken: remove the files that came into being, or were changed, during the call."""
+        """After a quota was broken: remove the files that came into being during the call."""
         for path, info in self._files():
-            if stat.S_ISREG(info.st_mode) and info.st_ctime >= self.started:
+            if stat.S_ISREG(info.st_mode) and (info.st_dev, info.st_ino) not in self.before:
                 with contextlib.suppress(OSError):
                     os.unlink(path)  # noqa: PTH108 -- the path is one that scandir gave
 

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.sandbox.attacks import AttackResult
+
+from agents.sandbox import Tier, probe
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+
+
+@dataclass
+class Host:
+    """A worker process at one tier, see host.py; safe to use from several threads."""
+
+    process: subprocess.Popen[str]
+    tier: str
+    uid: int
+    pid: int
+    ids: Iterator[int] = field(default_factory=itertools.count)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    answers: dict[int, Any] = field(default_factory=dict)
+    arrived: threading.Condition = field(default_factory=threading.Condition)
+
+    @classmethod
+    def start(cls, tier: str, **environment: str) -> Host:
+        env = {**os.environ, "PYTHONPATH": str(PROJECT), "ROUTEKIT_CANARY": "canary-in-the-environment", **environment}
+        argv = [sys.executable, str(HERE / "host.py"), tier]
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd="/")
+        assert process.stdout is not None
+        hello = json.loads(process.stdout.readline())
+        host = cls(process, hello["tier"], hello["uid"], hello["pid"])
+        threading.Thread(target=host._listen, daemon=True).start()
+        return host
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            message = json.loads(line)
+            with self.arrived:
+                self.answers[message["id"]] = message["outcome"]
+                self.arrived.notify_all()
+
+    def run(
+        self,
+        name: str,
+        /,
+        policy: dict[str, Any] | None = None,
+        permissions: tuple[str, ...] = (),
+        tenant: int = 1,
+        **args: Any,
+    ) -> SimpleNamespace:
+        """Run one attack and wait for its outcome."""
+        number = next(self.ids)
+        request = {
+            "id": number,
+            "tool": "attack",
+            "entrypoint": "tests.sandbox.attacks:Attack",
+            "arguments": {"name": name, "args": args},
+            "permissions": permissions,
+            "schema": AttackResult.model_json_schema(),
+            "policy": policy or {},
+            "tenant": tenant,
+        }
+        assert self.process.stdin is not None
+        with self.lock:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: number in self.answers, timeout=30), "the host gave no answer"
+            found = self.answers.pop(number)
+        violations = [SimpleNamespace(**v) for v in found.pop("violations")]
+        usage = SimpleNamespace(**found.pop("usage"))
+        value = found.get("value")
+        found["value"] = value["value"] if isinstance(value, dict) else value
+        return SimpleNamespace(**found, violations=violations, usage=usage)
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="session", params=["T2", "T1"])
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A worker at T2, and one in what a container gives (T1: unprivileged, no namespaces)."""
+    if request.param == "T2" and probe().tier is not Tier.T2:
+        pytest.skip("this machine does not allow namespaces")
+    started = Host.start(request.param)
+    assert started.tier == request.param
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def root(host: Host, tmp_path: Path) -> Path:
+    """The agent's folder, owned by the host's user."""
+    folder = tmp_path / "root"
+    folder.mkdir(mode=0o700)
+    for place in (tmp_path, *tmp_path.parents):
+        if place.stat().st_uid == os.getuid() and place != Path("/") and not place.stat().st_mode & 0o001:
+            place.chmod(0o711)
+    os.chown(folder, host.uid, -1)
+    return folder
+
+
+@pytest.fixture
+def files(root: Path) -> dict[str, Any]:
+    """Arguments of `Host.run` for a call with the filesystem permission in `root`."""
+    return {"policy": {"filesystem": {"sandbox_root": str(root)}}, "permissions": ("filesystem",)}
