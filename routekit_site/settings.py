@@ -133,7 +133,10 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_DB_REUSE_MAX = 1000
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "agents.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}}}
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "agents.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}},
+    "forget": {"task": "traces.tasks.forget", "schedule": 900.0, "options": {"expires": 600}},
+}
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 
 # What is ours -------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import uuid
 from typing import ClassVar
 
 from django.conf import settings
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
@@ -161,3 +162,37 @@ class RedactionPolicy(models.Model):
 
     def __str__(self) -> str:
         return f"redaction policy of tenant {self.tenant_id}"
+
+
+class RetentionPolicy(models.Model):
+    """How long one tenant keeps its traces and its ledger. Without a row, or with an empty field: for ever."""
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    trace_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1, "Keep traces for at least one day, or leave the field empty: for ever.")],
+        help_text="Days after a run's end until its trace is deleted. Empty: for ever.",
+    )
+    ledger_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1, "Keep the ledger for at least one day, or leave the field empty: for ever.")],
+        help_text="Days until the oldest ledger entries are deleted. Empty: for ever.",
+    )
+    legal_hold = models.BooleanField(default=False, help_text="Nothing of this tenant is deleted while this is set.")
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "retention policies"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(trace_days=None) | Q(trace_days__gte=1), name="retention_traces_a_day_or_more"
+            ),
+            models.CheckConstraint(
+                condition=Q(ledger_days=None) | Q(ledger_days__gte=1), name="retention_ledger_a_day_or_more"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"retention policy of tenant {self.tenant_id}"

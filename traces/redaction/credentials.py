@@ -57,6 +57,7 @@ _LETTER = re.compile(r"[^\W\d_]")
 _SYMBOL = re.compile(r"[^\w./-]")
 _IRREGULAR = re.compile(r"[a-z][A-Z]")
 _PASSWORD_WORD = re.compile(r"(?i)pass|pwd|psw|kennwort|mdp|contrase|senha|clave|parola|wachtwoord|has.o|senord|heslo|parol|密|パスワード|пароль|비밀")
+_PASSWORD_NOUN = re.compile(r"(?i)passw|passphrase|passcode|" + _PASSWORD_WORD.pattern.removeprefix("(?i)pass|"))
 _SHORTEST = 4
 _SHORTEST_UNQUOTED = 6
 _SHORTEST_TOKEN = 8
@@ -81,9 +82,9 @@ def find_credential(view: str, position: int, end: int) -> Span | None:
     scheme = _SCHEME.match(view, position)
     if scheme is not None:
         return _bearer(view, scheme.end())
-    if not is_password_name(matched):
-        return None
-    return _value(view, _past_colon(view, end), matched)
+    span = _value(view, _past_colon(view, end), matched)
+    certain = span is not None and (_PASSWORD_NOUN.search(matched) or span.end - span.start >= _LONG)
+    return span if certain else None
 
 
 @lru_cache(maxsize=4096)
@@ -184,7 +185,7 @@ def _accepts_quoted(text: str, *, password: bool) -> bool:
         return False
     if _DIGIT.search(text) or _mixed(text):
         return True
-    return password and not text.isalpha()
+    return password and (not text.isalpha() or (len(text) >= _SHORTEST_UNQUOTED and not _PASSWORD_WORD.search(text)))
 
 
 def _accepts_unquoted(text: str, *, password: bool) -> bool:

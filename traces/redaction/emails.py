@@ -18,6 +18,9 @@ _LABEL = rf"[{_LETTER}](?:[{_LETTER}-]{{0,61}}[{_LETTER}])?"
 _DOMAIN = re.compile(rf"{FILLER}*(?:{_LABEL}\.){{1,8}}")
 _LITERAL = re.compile(rf"{FILLER}*\[(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|IPv6:[0-9A-Fa-f:.]{{2,45}})\]")
 _AT_DOMAIN = re.compile(rf"@{FILLER}*(?:\[|[{_LETTER}-]{{1,63}}\.)")
+_SPELLED_AT = re.compile(r" {0,2}[\[(] ?(?:at|AT) ?[\])] {0,2}")
+_SPELLED_LOCAL_REVERSED = re.compile(rf"[{_LETTER}+-](?:[{_LETTER}.+-]{{0,63}})")
+_SPELLED_DOMAIN = re.compile(rf"{_LABEL}(?:(?:\.| {{0,2}}[\[(] ?(?:dot|DOT) ?[\])] {{0,2}}){_LABEL}){{1,8}}")
 _ASCII_TLD = re.compile(r"(?:xn--[A-Za-z0-9-]{1,59}|[A-Za-z]{2,24})(?![A-Za-z0-9_])")
 _FOREIGN_TLD = re.compile(r"[^\x00-\x7f\u3000-\u3002\uff00-\uff65\u2000-\u206f\u300c-\u3011]{2,24}")
 _KANA = re.compile(r"[\u3041-\u30ff]")
@@ -43,6 +46,8 @@ _SERVICE_USERS = frozenset({"git", "hg", "svn"})
 
 def find_emails(view: str) -> Iterator[Span]:
     """Yield the e-mail address, or the user and password of a URL, around every ``@`` of a canonical view."""
+    if "at]" in view or "at)" in view or "AT]" in view or "AT)" in view:
+        yield from _disguised(view)
     scheme = view.find("://")
     if scheme < 0:
         for at in _AT_DOMAIN.finditer(view):
@@ -61,6 +66,15 @@ def find_emails(view: str) -> Iterator[Span]:
         else:
             yield from _address(view, position)
         position = view.find("@", position + 1)
+
+
+def _disguised(view: str) -> Iterator[Span]:
+    """Find ``name [at] example [dot] org``."""
+    for sign in _SPELLED_AT.finditer(view):
+        domain = _SPELLED_DOMAIN.match(view, sign.end())
+        local = _SPELLED_LOCAL_REVERSED.match(view[max(0, sign.start() - LOCAL_REACH) : sign.start()][::-1])
+        if domain is not None and local is not None:
+            yield Span(sign.start() - local.end(), domain.end(), Label.EMAIL)
 
 
 def _address(view: str, at: int) -> Iterator[Span]:

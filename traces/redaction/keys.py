@@ -22,9 +22,9 @@ class KeyKind(Enum):
     SECRET = 2  # the whole value is a secret
 
 
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
+_WORDS = re.compile(r"[A-Z]+(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 _PASSWORDS = frozenset(
-    "password passwords passwd passphrase passcode pass pwd pw psw psswd pword userpass dbpass passwort passwörter kennwort motdepasse"
+    "password passwords passwd passphrase passcode pass pwd pw psw psswd pword userpass dbpass passwort passwörter kennwort motdepasse passe"
     " mdp contraseña contrasena contrasenya senha clave parola wachtwoord hasło haslo lösenord losenord heslo şifre sifre salasana"
     " adgangskode jelszó пароль 密码 密碼 口令 パスワード 비밀번호 암호".split(),
 )

@@ -44,14 +44,16 @@ _SSN_CONTEXT = re.compile(r"(?i)\bs\.?s\.?n\b|\bss ?#|social.?sec|soc\.? sec|soz
 _EXTENSION = re.compile(
     r"(?i)(?:,? ?(?:ext(?:ension)?\b\.?|extn\b\.?|x|durchwahl|poste|interno|anexo|ramal|доб\.?|#)[ :.]{0,2}|;ext=)\d{1,6}(?!\d)",
 )
+_ALL_DIGITS = "0123456789"  # a table of characters, not a number
 _EXTENSION_STARTS = frozenset(" ,;xXeE#dD")
-_INTERNATIONAL = re.compile(r"(?:\+|00)[ .-]?\(?\d(?:[ .\-/()]{0,3}\d){5,16}\)?")
+_INTERNATIONAL = re.compile(r"(?:\+|00[ .-]?)\(?\d(?:[ .\-/()]{0,3}\d){5,16}\)?")
 _SEPARATED = re.compile(r"\(?\+?\d(?:[ .\-/()]{0,3}\d){5,16}")
 _AREA = re.compile(r"\(\+?\d{1,5}\)")
 _IN_ROW = re.compile(r"[\d][ -]|[#/=]")  # further groups of digits before a number: a table, an account number, a path
 _ROW_GOES_ON = re.compile(r" \d")
 _NANP = re.compile(r"(?:1[-. ]?)?(?:\([2-9]\d{2}\)[-. ]?|[2-9]\d{2}[-. ])\d{3}[-. ]\d{4}(?!\d|[-.]\d)")
 _TRUNK = re.compile(r"\(?0[1-9]\d{0,4}\)?(?:[ ./-]{0,2}\d{1,8}){0,5}(?!\d)")
+_GROUPED = re.compile(r"\(\d\d\) ?9?\d{4}-\d{4}(?!\d|-\d)|1[3-9]\d([ -])\d{4}\1\d{4}(?! ?\d|-\d)")  # Brazil, China
 _INDIAN = re.compile(r"[6-9]\d{4}[ -]\d{5}(?! ?\d|-\d)")
 _DATE = re.compile(r"(?:19|20)\d\d([-./ ])(?:0?[1-9]|1[0-2])\1(?:[0-2]?\d|3[01])|(?:[0-2]?\d|3[01])([-./ ])(?:[0-2]?\d|3[01])\2(?:19|20)\d\d")
 # Groups of national numbers that begin with the trunk prefix 0; the last one is never of five digits after hyphens.
@@ -195,11 +197,11 @@ def _national_lengths(digits: str) -> frozenset[int]:
 def _national(view: str, position: int, *, context: bool) -> int | None:
     if not context and _IN_ROW.search(view, max(0, position - 2), position):
         return None
-    match = _NANP.match(view, position) or _INDIAN.match(view, position)
+    match = _NANP.match(view, position) or _INDIAN.match(view, position) or _GROUPED.match(view, position)
     if match is not None:
         return match.end()
     match = _TRUNK.match(view, position)
-    if match is None:
+    if match is None or match[0].startswith(_ALL_DIGITS):
         return None
     text = match[0]
     while text:

@@ -53,18 +53,20 @@ _NUMBER = r"[+(]{0,2}\d(?:[ ().\-/]{0,3}\d){6}"
 _CARD_TRIGGER = r"\b[2-9]\d{3}(?:[ -]?\d{4}){2}[ -]?\d|\b3\d{3}[ -]\d{6}[ -]\d{4}"
 _SSN_TRIGGER = r"\b\d{3}-\d{2}-\d{4}\b|\b\d{3} \d{2} \d{4}\b|(?i:\bssn\b|\bsocial.?sec)[^\d\n\x00]{0,24}\d{9}\b"
 _PHONE_TRIGGER = (
-    r"\+[ (]{0,2}\d(?:[ ().\-/]{0,3}\d){6}"
+    r"\+\(?\d(?:[ ().\-/]{0,3}\d){6}"
     r"|\b00[1-9](?:[ ().\-/]{0,3}\d){7}"
     r"|\([2-9]\d{2}\)[-. ]?\d{3}[-. ]\d{4}\b|\b[2-9]\d{2}[-. ]\d{3}[-. ]\d{4}\b|\b1[-. ]\(?[2-9]\d{2}\)?[-. ]\d{3}[-. ]\d{4}\b"
+    r"|\(\d\d\) ?9?\d{4}-\d{4}\b|\b1[3-9]\d[ -]\d{4}[ -]\d{4}\b"
     r"|(?:\(|\b)0[1-9]\d{0,4}\)?[ ./-]{0,2}\d{2,8}(?:[ ./-]?\d){2}"
     r"|\b[6-9]\d{4}[ -]\d{5}\b"
     rf"|(?i:(?:{_LONG_PHONE_WORDS}|(?:\b|_)(?:{_SHORT_PHONE_WORDS}))(?:[^a-z\d\n\x00|\]][^\d\n\x00|\]]{{0,24}}|number[^\d\n\x00|\]]{{0,8}}|n[or][^\d\n\x00|\]]{{0,8}})?){_NUMBER}"
     rf"|(?:\?\?)[^\d\n\x00]{{1,10}}{_NUMBER}"
 )
 _PASSPORT_WORDS = r"passport|passeport|reisepass|pasaporte|passaporto?|paspoort|paszport|pasaport"
-_DOCUMENT_TRIGGER = rf"\b[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|(?i:{_PASSPORT_WORDS})[^\n\x00|\]]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,12}}\d{{5}}"
+_DOCUMENT_TRIGGER = rf"\b[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|(?i:{_PASSPORT_WORDS})[^\n\x00|\]]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,12}}\d{{5}}|(?i:\biban\b)[^\n\x00\d]{{0,12}}\d\d"
 _IP_TRIGGER = r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\b[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]+|::[0-9A-Fa-f]{1,4}[0-9A-Fa-f:]*"
 
+_IBAN_HEAD = 4  # characters of the country and the check digits
 _PASSPORT_WORD = re.compile(rf"(?i){_PASSPORT_WORDS}|护照|護照|旅券|パスポート|паспорт|여권")
 _SSN_WORD = re.compile(r"(?i)ssn|social")
 _FOREIGN_PHONE_WORD = re.compile("電話|电话|手机|手機|携帯|(?i:тел|моб)|전화|핸드폰|联系")
@@ -192,6 +194,8 @@ def _value_validator(categories: Categories) -> Validator:
         if categories.ids:
             if view[start + 2].isdecimal() and first.isascii():
                 return find_iban(view, start)
+            if first in "iI":
+                return find_iban(view, end - _IBAN_HEAD)
             span = _passport(view, start, end)
             if span is not None:
                 return span

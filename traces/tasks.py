@@ -1,0 +1,42 @@
+"""The task of this floor: forgetting what is past its time. Safe to run twice at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from celery import shared_task
+from django.db import DatabaseError, close_old_connections, transaction
+
+from routekit_site.tenancy.clock import database_now
+from traces import retention
+from traces.errors import TraceError
+
+logger = logging.getLogger(__name__)
+
+_MAX_BATCHES = 200
+
+
+def _in_batches(forget: Callable[[], int], what: str) -> None:
+    """One transaction a batch, until nothing is left or this run has done its share; the next run goes on."""
+    try:
+        for _ in range(_MAX_BATCHES):
+            with transaction.atomic(durable=True):
+                if not forget():
+                    return
+    except (DatabaseError, TraceError) as error:
+        logger.warning("retention of %s stopped (%s); it goes on with its next run", what, type(error).__name__)
+
+
+@shared_task(name="traces.tasks.forget")
+def forget(**_kwargs: Any) -> None:
+    """Delete what the tenants' retention policies say, and old feed entries."""
+    close_old_connections()
+    now = database_now()
+    for policy in retention.policies():
+        _in_batches(partial(retention.forget_traces, policy, now), "traces")
+        _in_batches(partial(retention.forget_ledger, policy, now), "the ledger")
+    for tenant_id in retention.tenants_with_feed():
+        _in_batches(partial(retention.forget_feed, tenant_id, now), "the feed")
