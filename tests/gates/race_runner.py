@@ -1,0 +1,212 @@
+"""Runs races for gates, with threads and real commits: `python -m tests.gates.race_runner NAME=ROUNDS ...`.
+
+The database is the one of the environment. Prints one JSON object: by race and round, the outcomes of all sides and
+what the database holds afterwards.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.db import connection, transaction  # noqa: E402 - after the set-up
+
+from approvals import gates  # noqa: E402
+from approvals.errors import AlreadyDecided, ApprovalError  # noqa: E402
+from approvals.models import ApprovalGate, Decision  # noqa: E402
+from approvals.types import Permit  # noqa: E402
+from routekit_site.tenancy.roles import Role  # noqa: E402
+from tests.fixtures.cast import Cast, make_tenant, make_user  # noqa: E402
+from tests.fixtures.gates import TWO, House, Opened  # noqa: E402
+
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+Side = Callable[[], object]
+Outcome = dict[str, Any]
+
+
+def make_house() -> House:
+    """A tenant of its own for this process."""
+    slug = f"race-{uuid.uuid4().hex[:8]}"
+    acme, globex = make_tenant(slug), make_tenant(f"{slug}-other")
+    people = {
+        name: make_user(f"{name}-{slug}", (acme, role))
+        for name, role in (
+            ("alice", Role.DEVELOPER),
+            ("rita", Role.REVIEWER),
+            ("rolf", Role.REVIEWER),
+            ("adam", Role.ADMIN),
+            ("audra", Role.AUDITOR),
+        )
+    }
+    for name, person in people.items():
+        person.first_name = name.capitalize()
+        person.save()
+    strangers = {name: make_user(f"{name}-{slug}") for name in ("carol", "ravi", "ada", "oscar")}
+    return House(Cast(acme=acme, globex=globex, **people, **strangers), NOW, itertools.count(1))
+
+
+def race(*sides: Side) -> list[Outcome]:
+    """Start all sides at the same moment, each on a connection of its own; what each one got."""
+    barrier = threading.Barrier(len(sides))
+    outcomes: list[Outcome] = [{} for _ in sides]
+
+    def run(position: int, side: Side) -> None:
+        connection.ensure_connection()
+        barrier.wait(timeout=30)
+        try:
+            outcomes[position] = {"answer": told(side())}
+        except AlreadyDecided as error:
+            outcomes[position] = {"error": "AlreadyDecided", "winner": error.winner, "state": error.state}
+        except ApprovalError as error:
+            outcomes[position] = {"error": type(error).__name__}
+        except Exception as error:  # noqa: BLE001 - the test sees it and fails
+            outcomes[position] = {"crash": f"{type(error).__name__}: {error}"}
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(sides)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    return outcomes
+
+
+def told(answer: object) -> object:
+    """An answer as JSON."""
+    if isinstance(answer, Decision):
+        return {"decision": str(answer.id), "kind": str(answer.kind)}
+    if isinstance(answer, (ApprovalGate, Permit)):
+        return type(answer).__name__
+    return answer
+
+
+def after(opened: Opened) -> Outcome:
+    """What the database holds of a gate."""
+    standing = Decision.objects.filter(gate_id=opened.gate.pk).standing().in_order()
+    return {"state": opened.fresh().state, "decisions": [[d.decided_by.display_name, d.kind] for d in standing]}
+
+
+def two_deciders(house: House) -> Outcome:
+    """Rita approves while Rolf rejects."""
+    opened = house.open()
+    sides = race(
+        lambda: house.decide(opened, house.cast.rita, opened.ballot("approve")),
+        lambda: house.decide(opened, house.cast.rolf, opened.ballot("reject")),
+    )
+    return {"sides": sides, **after(opened)}
+
+
+def decide_or_withdraw(house: House) -> Outcome:
+    """Rita approves while the run is cancelled."""
+    opened = house.open()
+    sides = race(lambda: house.decide(opened, house.cast.rita), lambda: house.withdraw(opened))
+    return {"sides": sides, **after(opened)}
+
+
+def decide_or_expire(house: House) -> Outcome:
+    """Rita approves in the last moment while the sweep finds the gate overdue."""
+    opened = house.open()
+
+    def expire() -> int:
+        with transaction.atomic():
+            return gates.expire(house.later(3600))
+
+    sides = race(lambda: house.decide(opened, house.cast.rita, after=3599.999), expire)
+    return {"sides": sides, **after(opened)}
+
+
+def same_form_five_times(house: House) -> Outcome:
+    """One form, sent five times at once."""
+    opened = house.open()
+    ballot = opened.ballot()
+    sides = race(*[lambda: house.decide(opened, house.cast.rita, ballot)] * 5)
+    return {"sides": sides, **after(opened)}
+
+
+def one_key_two_gates(house: House) -> Outcome:
+    """One key on two gates at once."""
+    first, second = house.open(), house.open()
+    key = uuid.uuid4().hex
+    sides = race(
+        lambda: house.decide(first, house.cast.rita, first.ballot(key=key)),
+        lambda: house.decide(second, house.cast.rita, second.ballot(key=key)),
+    )
+    return {"sides": sides, "states": sorted([after(first)["state"], after(second)["state"]])}
+
+
+def both_of_two(house: House) -> Outcome:
+    """Two approvals are needed and come at once."""
+    opened = house.open(approvers=TWO)
+    sides = race(lambda: house.decide(opened, house.cast.rita), lambda: house.decide(opened, house.cast.rolf))
+    return {"sides": sides, **after(opened)}
+
+
+def undo_or_redeem(house: House) -> Outcome:
+    """Rita takes her approval back as its hold ends."""
+    opened = house.open()
+    house.decide(opened, house.cast.rita, after=1)
+    sides = race(lambda: house.undo(opened, house.cast.rita, after=5.999), lambda: house.redeem(opened, after=6))
+    return {"sides": sides, **after(opened)}
+
+
+def two_redeemers(house: House) -> Outcome:
+    """Two workers redeem one approval."""
+    opened = house.open()
+    house.decide(opened, house.cast.rita)
+    sides = race(lambda: house.redeem(opened), lambda: house.redeem(opened))
+    return {"sides": sides, **after(opened)}
+
+
+def storm(house: House) -> Outcome:
+    """Everything at once on many gates of one tenant: what must not happen is a deadlock."""
+    run = house.run(house.cast.alice)
+    opened = [house.open(run_id=run if number % 2 else None) for number in range(8)]
+
+    def sweep() -> list[int]:
+        return list(house.sweep(after=3600))
+
+    deciders: list[Side] = [
+        lambda gate=gate: house.decide(gate, house.cast.rita, after=3599)  # type: ignore[misc]
+        for gate in opened
+    ]
+    sides = race(*deciders, sweep, sweep, lambda: house.withdraw(opened[1]))
+    return {"sides": sides, "states": [after(gate)["state"] for gate in opened]}
+
+
+RACES = {
+    function.__name__: function
+    for function in (
+        two_deciders,
+        decide_or_withdraw,
+        decide_or_expire,
+        same_form_five_times,
+        one_key_two_gates,
+        both_of_two,
+        undo_or_redeem,
+        two_redeemers,
+        storm,
+    )
+}
+
+
+def main() -> None:
+    """Run the races that the command line names."""
+    house = make_house()
+    asked = [argument.split("=") for argument in sys.argv[1:]]
+    results = {name: [RACES[name](house) for _ in range(int(rounds))] for name, rounds in asked}
+    sys.stdout.write(json.dumps({"vendor": connection.vendor, "races": results}))
+
+
+if __name__ == "__main__":
+    main()
