@@ -26,6 +26,7 @@ from routekit_site.tenancy.models import User
 from routekit_site.tenancy.templatetags.screens import duration, milliseconds
 
 PAGE = 50
+_SHORT = 80
 _OPEN = {CallState.GATED, CallState.RUNNING, CallState.FAILED, CallState.REJECTED, CallState.DENIED, CallState.UNKNOWN}
 _CALL_WORDS = {
     CallState.GATED: "waits for a person",
@@ -128,6 +129,15 @@ def wait_words(tenant_id: int, now: datetime) -> str:
 
 
 @dataclass(frozen=True)
+class FieldView:
+    """One value of a call's arguments or result, as text; `long` texts get a box of their own."""
+
+    name: str
+    text: str
+    long: bool
+
+
+@dataclass(frozen=True)
 class CallView:
     """One tool call in the transcript. Texts are redacted."""
 
@@ -136,12 +146,11 @@ class CallView:
     state: str
     state_text: str
     gist: str
-    arguments: Any
+    arguments: list[FieldView]
     reason: str
     gate_text: str
     gate_url: str
-    has_result: bool
-    result: str
+    result: list[FieldView]
     ran: str
     open: bool
 
@@ -178,7 +187,7 @@ def run_page(run: Run, user: User) -> dict[str, Any]:
         "limit": duration(run.time_limit_seconds),
         "tokens": f"{run.input_tokens + run.output_tokens:,}",
         "waits": [] if finished else waits_of(run, user),
-        "steps": steps_of(replies, calls, user),
+        "steps": _without_answer(steps_of(replies, calls, user), run.output_redacted),
         "place": "jobs",
     }
 
@@ -207,6 +216,12 @@ def steps_of(replies: Sequence[ModelReply], calls: Sequence[ToolCall], user: Use
     return [StepView(step, texts.get(step, ""), by_step[step]) for step in sorted({*texts, *by_step})]
 
 
+def _without_answer(steps: list[StepView], answer: str) -> list[StepView]:
+    """The last step says what the answer says: shown once, as the answer."""
+    ends_in_answer = bool(steps and answer and steps[-1].text == answer and not steps[-1].calls)
+    return steps[:-1] if ends_in_answer else steps
+
+
 def _call(call: ToolCall, user: User) -> CallView:
     state = CallState(call.state)
     return CallView(
@@ -215,12 +230,11 @@ def _call(call: ToolCall, user: User) -> CallView:
         state=call.state,
         state_text=_CALL_WORDS.get(state, state.value),
         gist=_gist(call),
-        arguments=call.arguments_redacted,
+        arguments=fields_of(call.arguments_redacted, "as proposed"),
         reason=call.reason,
         gate_text=_gate_words(call.gate) if call.gate else "",
         gate_url=resolve_url("gate", call.gate.id) if call.gate and can_view_gate(user, call.gate) else "",
-        has_result=call.result_redacted is not None,
-        result=_text(call.result_redacted),
+        result=fields_of(call.result_redacted, "result"),
         ran=_ran(call),
         open=state in _OPEN,
     )
@@ -238,6 +252,15 @@ def _gate_words(gate: ApprovalGate) -> str:
         return f"Waits for {approval_pages.approvers(gate)}."
     verb = "approved" if gate.state == GateState.SPENT else gate.state
     return f"{verb.capitalize()} {approval_pages.outcome(gate)}"
+
+
+def fields_of(value: Any, name: str) -> list[FieldView]:
+    """A stored JSON value as fields: an object's members, or the whole under `name`; none for None."""
+    if value is None:
+        return []
+    members = value if isinstance(value, dict) else {name: value}
+    texts = {str(key): _text(member) for key, member in members.items()}
+    return [FieldView(key, text, "\n" in text or len(text) > _SHORT) for key, text in texts.items()]
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ function isAtEnd(box, edge) {
 
 // Calls `changed` with what is still unread (a number) at once and whenever that changes.
 export function watchReading(article, changed) {
-  const unread = new Set(article.querySelectorAll("[data-must-read]"));
+  const unread = new Set([...article.querySelectorAll("[data-must-read]")].filter((box) => box.clientHeight > 0));
   const bar = article.querySelector("#actions");
   const look = () => {
     const before = unread.size;

@@ -11,6 +11,7 @@ const blank = document.getElementById("row");
 const held = new Map();
 const listeners = { select: [], change: [] };
 const settledAt = new Map();
+const astray = new Set();
 let selected = null;
 
 export function on(kind, listener) {
@@ -61,7 +62,8 @@ export function neighbour(direction) {
 }
 
 export function move(direction) {
-  select(neighbour(direction), { focus: true });
+  const stuck = selected && !isOpen(selected);
+  select(neighbour(direction) ?? (stuck ? neighbour(-direction) : null), { focus: true });
 }
 
 function fill(row, data) {
@@ -99,17 +101,44 @@ function placeFor(data) {
   return all().find((row) => !comesBefore(row, data)) ?? null;
 }
 
-function insert(data) {
+function insert(data, place) {
   const row = blank.content.firstElementChild.cloneNode(true);
   fill(row, data);
   row.classList.add("fresh");
-  list.insertBefore(row, placeFor(data));
+  list.insertBefore(row, place);
   tell("change");
+  return row;
 }
 
-// Whether a row put in front of `place` would move something that the reader may be about to click or is reading.
+// Whether a row put in front of `place` would move a waiting call that the reader may be about to click or is reading.
 function wouldDisturb(place) {
-  return place !== null && (list.matches(":hover") || list.scrollTop > 0);
+  if (!list.matches(":hover") && list.scrollTop === 0) return false;
+  for (let row = place; row; row = row.nextElementSibling) if (isOpen(row)) return true;
+  return false;
+}
+
+function arrive(data) {
+  const place = placeFor(data);
+  if (!wouldDisturb(place)) {
+    insert(data, place);
+  } else if (list.scrollHeight <= list.clientHeight) {
+    // There is room below: it is seen at once and moves nothing. It goes to its place when the pointer has gone.
+    astray.add(insert(data, null));
+  } else {
+    held.set(data.id, data);
+    showNews();
+    tell("change");
+  }
+}
+
+function bringHome() {
+  for (const row of astray) {
+    if (row.contains(document.activeElement)) continue;
+    astray.delete(row);
+    row.remove();
+    const { id, rank, opened } = row.dataset;
+    list.insertBefore(row, placeFor({ id, risk_rank: Number(rank), opened_at: opened }));
+  }
 }
 
 function showNews() {
@@ -118,7 +147,7 @@ function showNews() {
 }
 
 export function letIn() {
-  for (const data of held.values()) insert(data);
+  for (const data of held.values()) insert(data, placeFor(data));
   held.clear();
   showNews();
   list.scrollTop = 0;
@@ -132,12 +161,8 @@ export function upsert(data) {
     settledAt.delete(row);
     fill(row, data);
     tell("change");
-  } else if (wouldDisturb(placeFor(data))) {
-    held.set(data.id, data);
-    showNews();
-    tell("change");
   } else {
-    insert(data);
+    arrive(data);
   }
 }
 
@@ -152,7 +177,8 @@ export function settle(id, state) {
   const left = row.querySelector(".expiry time");
   delete left.dataset.time;
   left.classList.remove("soon");
-  left.textContent = state;
+  // An approval that was used is one all the same.
+  left.textContent = state === "spent" ? "approved" : state;
   const pick = row.querySelector(".pick");
   pick.checked = false;
   pick.disabled = true;
@@ -162,6 +188,7 @@ export function settle(id, state) {
 
 function sweep() {
   if (list.matches(":hover")) return;
+  if (list.scrollTop === 0) bringHome();
   for (const [row, at] of settledAt) {
     if (row === selected || performance.now() - at < LINGER) continue;
     settledAt.delete(row);

@@ -158,6 +158,12 @@ def dollars(microdollars: int | None) -> str:
 
 
 @register.filter
+def iso(value: datetime) -> str:
+    """A point in time in ISO 8601, to the millisecond, as JSON has it: scripts order rows by it."""
+    return value.isoformat(timespec="milliseconds")
+
+
+@register.filter
 def words(value: object) -> str:
     """An enumeration's value as words: `timed_out` -> `timed out`."""
     return str(value).replace("_", " ")
