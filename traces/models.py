@@ -154,6 +154,7 @@ class RedactionPolicy(models.Model):
 
     tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
     hook = models.JSONField(default=dict)
+    # Grows with each change and never starts again: processes keep compiled redactors by it. So no row is ever deleted.
     version = models.PositiveIntegerField(default=1)
     changed_at = models.DateTimeField(auto_now=True)
 

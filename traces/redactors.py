@@ -7,6 +7,7 @@ statement of its own), so a policy that was saved a moment ago holds in every pr
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -33,9 +34,25 @@ def default_hook() -> PIIRedactionHook:
 def _compiled(tenant_id: int, version: int) -> tuple[int, Redactor]:
     """The redactor, and the version of the row that it was really made from."""
     policy = RedactionPolicy.objects.filter(tenant_id=tenant_id).first() if version else None
-    hook = PIIRedactionHook.model_validate(policy.hook) if policy else default_hook()
+    hook = stored_hook(policy.hook) if policy else default_hook()
+    return (policy.version if policy else 0), compiled_for(tenant_id, hook)
+
+
+def stored_hook(stored: Mapping[str, Any]) -> PIIRedactionHook:
+    """A hook from its stored JSON.
+
+    Its patterns were probed for speed when they were saved. They are not probed again: a busy machine would fail them,
+    and with them every value of the tenant.
+    """
+    hook = PIIRedactionHook.model_validate({**stored, "redact_patterns": ()})
+    patterns = tuple((str(pattern), str(template)) for pattern, template in stored.get("redact_patterns", ()))
+    return hook.model_copy(update={"redact_patterns": patterns})
+
+
+def compiled_for(tenant_id: int, hook: PIIRedactionHook) -> Redactor:
+    """The redactor of a hook, with the tenant's own key where pseudonyms are asked for."""
     key = tenant_key(tenant_id, "pseudonym") if hook.mode == "pseudonym" else None
-    return (policy.version if policy else 0), hook.compile(key)
+    return hook.compile(key)
 
 
 def policy_version(tenant_id: int) -> int:

@@ -26,6 +26,14 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
+def own_tenants(request: HttpRequest, capability: Capability) -> list[int]:
+    """Ids of the tenants in which the person has `capability`, read once a request: an admin page asks 50 times."""
+    known: dict[Capability, list[int]] = request.__dict__.setdefault("_own_tenants", {})
+    if capability not in known:
+        known[capability] = tenants_with(request.user, capability)
+    return known[capability]
+
+
 class TenantScopedAdmin(_ModelAdmin):
     """An admin page over rows that belong to tenants.
 
@@ -50,12 +58,12 @@ class TenantScopedAdmin(_ModelAdmin):
         """Whether the person has `capability` in the row's tenant, or in any tenant when there is no row."""
         if capability is None:
             return False
-        tenants = tenants_with(request.user, capability)
+        tenants = own_tenants(request, capability)
         return bool(tenants) if obj is None else self.tenant_of(obj) in tenants
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         """Only rows of tenants in which the person may look."""
-        allowed = tenants_with(request.user, self.view_capability)
+        allowed = own_tenants(request, self.view_capability)
         return super().get_queryset(request).filter(**{f"{self.tenant_path}__in": allowed})
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> models.Model:
@@ -108,7 +116,7 @@ class TenantScopedAdmin(_ModelAdmin):
     def own_choices(self, model: type[models.Model], request: HttpRequest) -> models.QuerySet[Any]:
         """The rows of `model` that a form of this person may point at; none of a model that names no tenant."""
         capability = self.add_capability or self.change_capability or self.view_capability
-        allowed = tenants_with(request.user, capability)
+        allowed = own_tenants(request, capability)
         rows = model._default_manager.all()  # noqa: SLF001 - Django's documented name
         if model is Tenant:
             return rows.filter(pk__in=allowed)

@@ -188,8 +188,9 @@ def _national_lengths(digits: str) -> frozenset[int]:
             if region == "001"
             else PhoneMetadata.metadata_for_region(region)
         )
-        if metadata is not None:
-            lengths.update(metadata.general_desc.possible_length)
+        description = metadata and metadata.general_desc
+        if description is not None:
+            lengths.update(description.possible_length)
     # Germany and Austria have no fixed lengths, and short ones in the metadata are service numbers.
     return frozenset(length for length in lengths if length >= 5)  # noqa: PLR2004
 

@@ -87,7 +87,7 @@ class Scanner:
     def spans(self, text: str) -> list[Span]:
         """Return the spans of ``text`` in order, without overlaps; offsets are characters."""
         view = canonical_view(text)
-        found = list(find_emails(view)) if "@" in view else []
+        found = list(find_emails(view))
         if not self._categories.emails:
             found = [span for span in found if span.label is not Label.EMAIL]
         if not self._categories.secrets:
@@ -107,7 +107,7 @@ class Scanner:
         if len(document) > _HEAD and self.spans(document[:_HEAD]):
             return False
         view = canonical_view(document)
-        if "@" in view and next(find_emails(view), None) is not None:
+        if next(find_emails(view), None) is not None:
             return False
         buffer = scan_bytes(view)
         if self._categories.secrets or self._categories.phones or self._categories.ids:
