@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +14,13 @@ from django.conf import settings
 
 from agents.sandbox import door
 from agents.sandbox.call import SandboxCall
-from agents.sandbox.errors import PermitError
+from agents.sandbox.errors import PermitError, SandboxUnavailableError
 from agents.sandbox.outcome import Failed, FailureKind, Outcome, Succeeded, Tier
 from agents.sandbox.policy import SandboxPolicy
 from agents.sandbox.probing import probe
 from agents.tools.files import FileAccess, Grant
 from approvals.canonical import digest
-from approvals.manifests import ToolManifest
+from approvals.manifests import ToolManifest, all_manifests
 from approvals.types import Permit
 
 MOST_AT_ONCE = 8
@@ -38,6 +39,7 @@ __all__ = [
     "sandbox_policy",
     "sandbox_tier",
     "usage_of",
+    "warm",
 ]
 
 
@@ -96,6 +98,17 @@ def holds(policy: SandboxPolicy) -> tuple[tuple[str, str], ...]:
     return tuple(lines)
 
 
+def warm() -> None:
+    """Start this process's sandbox now, with all tools imported ahead, so that the first call finds it ready."""
+    _warm(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _warm(process: int) -> None:  # noqa: ARG001 - a forked process starts its own
+    modules = dict.fromkeys(manifest.entrypoint.partition(":")[0] for manifest in all_manifests())
+    door.start(preload=tuple(modules))
+
+
 def run_all(jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Outcome]:
     """Run the calls, several at once where there are several, and tell what came of each, in order.
 
@@ -118,10 +131,13 @@ def _run(job: Job, stop: Callable[[], bool]) -> Outcome:
         result_schema=job.manifest.result_schema,
     )
     try:
+        warm()
         _make_root(job.policy)
         return door.run(job.permit, call, job.policy, cancelled=stop)
     except PermitError as error:
         return Failed(FailureKind.REFUSED, str(error), retryable=False, tier=Tier.T0)
+    except SandboxUnavailableError as error:
+        return Failed(FailureKind.SANDBOX_ERROR, str(error), retryable=True, tier=Tier.T0)
     except OSError as error:
         problem = os.strerror(error.errno) if error.errno else type(error).__name__
         return Failed(FailureKind.SANDBOX_ERROR, f"The sandbox failed: {problem}.", retryable=True, tier=Tier.T0)

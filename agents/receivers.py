@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 from uuid import UUID
 
-from celery.signals import worker_shutting_down
+from celery.signals import worker_init, worker_process_init, worker_shutting_down
 
 from agents import queue
-from agents.runs import leave
+from agents.runs import leave, stay, warm_up
 from approvals.models import ApprovalGate
 from approvals.signals import gate_decided
 from routekit_site.tenancy.clock import database_now
@@ -17,6 +18,8 @@ from routekit_site.tenancy.clock import database_now
 def connect() -> None:
     """Called once, when the app is ready."""
     gate_decided.connect(on_gate_decided, dispatch_uid="agents.on_gate_decided")
+    worker_process_init.connect(on_worker_ready, dispatch_uid="agents.on_worker_ready")
+    worker_init.connect(on_worker_start, dispatch_uid="agents.on_worker_start")
     worker_shutting_down.connect(on_shutting_down, dispatch_uid="agents.on_shutting_down")
 
 
@@ -30,3 +33,16 @@ def on_gate_decided(*, gate_id: UUID, run_id: UUID, **_kwargs: Any) -> None:
 def on_shutting_down(**_kwargs: Any) -> None:
     """Ask the runs that this worker holds to stop at the next safe point."""
     leave()
+
+
+def on_worker_start(**_kwargs: Any) -> None:
+    """A worker that is started again in the same process may hold runs again."""
+    stay()
+
+
+def on_worker_ready(**_kwargs: Any) -> None:
+    """In each process that will run tools: start the sandbox before the first call needs it.
+
+    In a thread, because Celery gives a new process four seconds to say that it is up.
+    """
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()

@@ -16,7 +16,7 @@ from agents.runs.access import (
     check_view_run,
     visible_runs,
 )
-from agents.runs.advancing import advance
+from agents.runs.advancing import advance, warm_up
 from agents.runs.cancelling import cancel
 from agents.runs.pulse import leave, leaving, stay
 from agents.runs.submission import submit
@@ -37,4 +37,5 @@ __all__ = [
     "submit",
     "sweep",
     "visible_runs",
+    "warm_up",
 ]

@@ -11,8 +11,8 @@ from uuid import UUID
 from django.db import transaction
 from pydantic import ValidationError
 
-from agents import journal, turn
-from agents.errors import LeaseLost, UnknownProvider
+from agents import execution, journal, turn
+from agents.errors import AgentError, LeaseLost, UnknownProvider
 from agents.models import ModelReply, Run, ToolCall
 from agents.runs import asking, calling, ending, pulse, recovering
 from agents.runs.lease import Held, claim, lock, set_held, worked
@@ -40,6 +40,14 @@ def advance(run_id: UUID, *, worker: str) -> None:
             return
         with pulse.keeping(held):
             _work(held)
+
+
+def warm_up() -> None:
+    """Get this process ready to run tools; what fails here is told again, and better, by the call that needs it."""
+    try:
+        execution.warm()
+    except AgentError as error:
+        logger.warning("the sandbox did not start ahead of time: %s", error)
 
 
 def _work(held: Held) -> None:

@@ -115,7 +115,7 @@ def _store(held: Held, run: Run, case: Case, asked: _Asked, completion: Completi
         _count(locked, step, completion)
         journal.note(run.id, EventKind.MODEL_REQUEST, asked.facts, now=asked.at)
         event = journal.note(run.id, EventKind.MODEL_RESPONSE, _told(step, completion), now=answered)
-        rows = proposals.store_all(case, step, judged)
+        rows = proposals.store_all(case, step, judged, now)
         event = proposals.note_verdicts(rows, judged, now) or event
         recorder.note_summary(
             run_id=run.id,

@@ -92,10 +92,10 @@ def judge_all(case: Case, proposed: Sequence[ProposedCall]) -> list[Proposal]:
     ]
 
 
-def store_all(case: Case, step: int, proposals: Sequence[Proposal]) -> list[ToolCall]:
+def store_all(case: Case, step: int, proposals: Sequence[Proposal], now: datetime) -> list[ToolCall]:
     """Store judged calls and open the gates that they need. Needs an open transaction."""
     opened = {
-        proposal.id: gates.open_gate(proposal.judgement.request, now=case.now)
+        proposal.id: gates.open_gate(proposal.judgement.request, now=now)
         for proposal in proposals
         if isinstance(proposal.judgement, Gated)
     }
@@ -112,7 +112,7 @@ def store_all(case: Case, step: int, proposals: Sequence[Proposal]) -> list[Tool
                 call=proposal.facts,
                 agent_filter=case.facts.agent_filter,
                 verdict=proposal.verdict,
-                now=case.now,
+                now=now,
             )
     return rows
 
