@@ -6,7 +6,6 @@ A worker holds the public keys only, so whatever takes over an agent's runtime c
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -86,6 +85,6 @@ def verify_decision(payload: Mapping[str, Any], signature: str) -> bool:
         return False
     try:
         key.verify(b64decode(encoded, validate=True), _DOMAIN + canonical(payload))
-    except (InvalidSignature, binascii.Error):
+    except (InvalidSignature, ValueError):
         return False
     return True
