@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -24,6 +24,7 @@ from approvals.types import (
     PolicyFacts,
     PolicyHooks,
     Reversibility,
+    RuleFacts,
     ToolFilter,
     ToolPermission,
     Verdict,
@@ -206,3 +207,50 @@ def test_a_gate_knows_who_must_approve_and_until_when() -> None:
     assert (verdict.approvers, verdict.decide_by_seconds, verdict.execute_by_seconds) == (approvers, 60, 30)
     assert verdict.permissions == (ToolPermission.NETWORK,)
     assert verdict.reason == "`fs_read` needs approval: it uses network"
+
+
+def test_a_locked_entry_in_an_agents_filter_is_a_deny_like_any_other() -> None:
+    verdict = decide(call(), policy(agent_filter=ToolFilter(locked_denied_tools=("fs_*",))), NOW)
+    assert isinstance(verdict, Deny)
+    assert verdict.level is Level.AGENT
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [
+        ({}, True),
+        ({"expires_at": NOW}, False),
+        ({"made_at": NOW}, True),
+        ({"made_at": NOW + timedelta(seconds=1)}, False),
+        ({"uses_left": 0}, False),
+        ({"agent_id": "8"}, False),
+        ({"agent_id": None}, True),
+        ({"tool": "fs_write"}, False),
+        ({"constraints": (ArgumentConstraint(pointer="/path", kind="path_under", value="reports/a.md"),)}, True),
+        ({"constraints": (ArgumentConstraint(pointer="/path", kind="path_under", value="report"),)}, False),
+        ({"constraints": (ArgumentConstraint(pointer="/path", kind="exact", value="reports/a.md"),)}, True),
+        ({"constraints": (ArgumentConstraint(pointer="/path", kind="exact", value="reports/b.md"),)}, False),
+        ({"constraints": (ArgumentConstraint(pointer="/nope", kind="exact", value=None),)}, False),
+        ({"constraints": UNDER_REPORTS * 2}, True),
+    ],
+)
+def test_a_remembered_rule_passes_what_it_covers_while_it_lasts(changes: dict[str, Any], passes: bool) -> None:  # noqa: FBT001 - a table's column
+    rule = RuleFacts(
+        id="r1", tool=TOOL, agent_id="7", constraints=UNDER_REPORTS, expires_at=NOW + timedelta(1), uses_left=1
+    )
+    verdict = decide(call(), policy(AllowanceMode.ASK, rules=(replace(rule, **changes),)), NOW)
+    assert isinstance(verdict, Allow) is passes
+    if isinstance(verdict, Allow):
+        assert (verdict.level, verdict.rule_id) == (Level.RULE, "r1")
+
+
+def test_a_remembered_host_is_looked_up_in_its_canonical_form() -> None:
+    wanted = (ArgumentConstraint(pointer="/url", kind="host_in", value=["EXAMPLE.com"]),)
+    rule = RuleFacts("r1", TOOL, None, wanted, NOW + timedelta(1), 1)
+    facts = policy(AllowanceMode.ASK, rules=(rule,))
+    for url, passes in (
+        ("https://example.com./x", True),
+        ("https://example.com:8443/", False),
+        ("https://b.test/", False),
+    ):
+        assert isinstance(decide(call(arguments={"url": url}), facts, NOW), Allow) is passes
