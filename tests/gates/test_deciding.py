@@ -28,6 +28,7 @@ from routekit_site.tenancy.models import Membership
 from routekit_site.tenancy.roles import Role
 from tests.fixtures.gates import ONE, TWO, House
 from traces import ledger
+from traces.errors import LedgerWriteFailed
 from traces.models import LedgerEntry, TraceEvent
 
 
@@ -243,10 +244,10 @@ def test_a_ledger_that_fails_undoes_the_decision(house: House, monkeypatch: pyte
     before = opened.row()
 
     def fail(**_: object) -> str:
-        raise ledger.LedgerWriteFailed
+        raise LedgerWriteFailed
 
     monkeypatch.setattr(ledger, "append", fail)
-    with pytest.raises(ledger.LedgerWriteFailed):
+    with pytest.raises(LedgerWriteFailed):
         house.decide(opened, house.cast.rita)
     assert opened.row() == before
 
