@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from celery import Celery
 from celery.beat import Service
+from celery.signals import worker_shutting_down
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 from daphne.server import Server
@@ -74,7 +75,11 @@ class EmbeddedWorker:
         controller.start()
 
     def stop(self) -> None:
-        """Ask it to stop, and ring: it looks for the wish only between two messages."""
+        """Ask it to stop, and ring: it looks for the wish only between two messages.
+
+        Celery's own command would announce the stop, so that runs which are being worked on are let go.
+        """
+        worker_shutting_down.send(sender="embedded", sig="SIGTERM", how="Warm", exitcode=os.EX_OK)
         worker_state.should_stop = os.EX_OK
         with contextlib.suppress(OSError):
             self._celery.control.broadcast("ping")
