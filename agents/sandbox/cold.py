@@ -89,4 +89,6 @@ def run(made: Plan, tenant_id: int, scratch: str, cancelled: Callable[[], bool] 
     child = ColdChild(process, channel, egress)
     with contextlib.closing(child), session.opened(made, tenant_id, egress) as open_egress:
         confined = Confined(made, tenant_id, child, 0, child.obituary, cancelled, started, limited=True)
-        return open_egress.added_to(confined.run(scratch))
+        outcome = confined.run(scratch)
+        child.kill()
+        return open_egress.added_to(outcome)

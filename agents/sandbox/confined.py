@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from agents.sandbox.plan import Plan
     from agents.tools.limits import ResourceLimits
 
-HEAD_LIMIT = 2 << 20
+HEAD_LIMIT = 256 << 10
+BYTES_PER_CHARACTER = 6  # in JSON, at worst
 SLICE = 0.02
 KILL_GRACE = 1.0
 READY_TIMEOUT = 20.0
@@ -145,7 +146,8 @@ class Confined:
         with contextlib.suppress(TimeoutError):
             self.child.channel.sendall(self._request(scratch))
         self.child.channel.setblocking(False)  # noqa: FBT003 -- the socket module's own signature
-        head = Head.parse(self._piece(HEAD_LIMIT, deadline, disk))
+        largest = HEAD_LIMIT + self.plan.limits.max_output_kb * 1024 * BYTES_PER_CHARACTER
+        head = Head.parse(self._piece(largest, deadline, disk))
         return head, self._piece(self.plan.limits.max_result_kb * 1024, deadline, disk)
 
     def _piece(self, largest: int, deadline: float, disk: DiskWatch) -> bytes:

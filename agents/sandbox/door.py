@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -82,16 +83,17 @@ class Sandbox:
 
 
 _sandbox = Sandbox()
-os.register_at_fork(after_in_child=_sandbox.after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_sandbox.after_fork)
 
 
 def start(preload: Iterable[str] = (), *, ceiling: Tier = Tier.T2) -> Report:
     """Start the zygote now instead of on the first call; harmless when it runs. Returns what is enforced.
 
     `preload` names further modules of tools to import ahead of time; a module not named is imported inside the locks,
-    on every call. `ceiling` is the strongest tier to use.
+    on every call; what was named before stays. `ceiling` is the strongest tier to use.
     """
-    modules = tuple(dict.fromkeys((*BUILT_IN, *preload)))
+    modules = tuple(dict.fromkeys((*_sandbox.preload, *preload)))
     if modules != _sandbox.preload or ceiling is not _sandbox.ceiling:
         stop()
         _sandbox.preload, _sandbox.ceiling = modules, ceiling
@@ -109,6 +111,9 @@ def stop() -> None:
     if pool is not None:
         pool.stop()
     session.stop()
+
+
+atexit.register(stop)
 
 
 def run(
@@ -161,4 +166,5 @@ def _run_confined(made: Plan, tenant_id: int, scratch: str, cancelled: Callable[
     with contextlib.closing(child), session.opened(made, tenant_id, child.egress) as egress:
         confined = Confined(made, tenant_id, child, pool.address_space, pool.obituary, cancelled, started)
         outcome = confined.run(scratch)
+        child.kill()
         return egress.added_to(outcome)

@@ -30,7 +30,9 @@ class DiskWatch:
     def __init__(self, folders: tuple[str, ...], limits: ResourceLimits) -> None:
         self.folders = folders
         self.limits = limits
-        self.before = {(info.st_dev, info.st_ino) for _, info in self._files()}
+        self.before: set[tuple[int, int]] = set()
+        with contextlib.suppress(QuotaError):
+            self.before.update((info.st_dev, info.st_ino) for _, info in self._files())
         self._next = time.monotonic() + INTERVAL
 
     def check_now(self) -> None:
@@ -55,17 +57,28 @@ class DiskWatch:
 
     def clean_up(self) -> None:
         """After a quota was broken: remove the files that came into being during the call."""
-        for path, info in self._files():
-            if stat.S_ISREG(info.st_mode) and (info.st_dev, info.st_ino) not in self.before:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)  # noqa: PTH108 -- the path is one that scandir gave
+        with contextlib.suppress(QuotaError):
+            for path, info in self._files():
+                if stat.S_ISREG(info.st_mode) and (info.st_dev, info.st_ino) not in self.before:
+                    with contextlib.suppress(OSError):
+                        os.unlink(path)  # noqa: PTH108 -- the path is one that scandir gave
 
     def _files(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Everything below the folders.
+
+        Raises:
+            QuotaError: a folder that can't be listed, such as one nested deeper than a path can say, which could hide
+                any number of files.
+        """
         pending = list(self.folders)
         while pending:
-            with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    info = entry.stat(follow_symlinks=False)
-                    if stat.S_ISDIR(info.st_mode):
-                        pending.append(entry.path)
-                    yield entry.path, info
+            folder = pending.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    found = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise QuotaError(f"The agent's folders hold one that can't be counted: {error.strerror}.") from None
+            pending += [path for path, info in found if stat.S_ISDIR(info.st_mode)]
+            yield from found

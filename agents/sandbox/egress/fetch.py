@@ -212,6 +212,8 @@ class Fetcher:
         if not found:
             raise RefusedError(f"There is no address for {target.host}.", FailureKind.NETWORK_ERROR)
         for address in found:
+            if self.rules.blocks(str(address), target.port):
+                raise RefusedError(f"{target.host} was not contacted: {address} is blocked for this agent.")
             problem = addresses.refusal(address)
             if problem and not self.rules.permits_private(target.host, target.port, address):
                 raise RefusedError(f"{target.host} was not contacted: {problem}.")

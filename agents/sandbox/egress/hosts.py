@@ -152,13 +152,17 @@ class HostRules:
 
     def refusal(self, host: str, port: int) -> str | None:
         """Why a request to a normalised host and port is refused by name, or None."""
-        if any(r.covers(host) and r.port in (None, port) for r in self.blocked):
+        if self.blocks(host, port):
             return f"{host} is blocked for this agent."
         if any(r.matches(host, port) for r in self.allowed) or self._named_privately(host, port):
             return None
         if any(r.covers(host) for r in self.allowed):
             return f"Port {port} of {host} is not allowed for this agent."
         return f"{host} is not among the hosts that this agent may reach."
+
+    def blocks(self, host: str, port: int) -> bool:
+        """Whether an operator blocked this host or address, for every port or for this one."""
+        return any(r.covers(host) and r.port in (None, port) for r in self.blocked)
 
     def permits_private(self, host: str, port: int, address: IPAddress) -> bool:
         """Whether an operator named this address, or this host and port, although it is not public."""

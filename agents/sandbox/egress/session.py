@@ -100,7 +100,8 @@ class _Mine:
 
 
 _mine = _Mine()
-os.register_at_fork(after_in_child=_mine.after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mine.after_fork)
 
 
 def stop() -> None:

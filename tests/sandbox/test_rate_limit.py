@@ -1,0 +1,63 @@
+"""N30 with a real Redis: exactly sixty of sixty-one requests, four processes with eight threads each."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agents.sandbox.egress.rate import RateLimitError, RateUnavailableError, SharedRateLimiter
+
+PROGRAM = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from agents.sandbox.egress.rate import RateLimitError, SharedRateLimiter
+limiter = SharedRateLimiter(sys.argv[1])
+def one(_):
+    try:
+        limiter.admit("shared", 60)
+    except RateLimitError:
+        return 0
+    return 1
+with ThreadPoolExecutor(8) as pool:
+    print(sum(pool.map(one, range(16))))
+"""
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no redis-server here")
+    path = tmp_path / "redis.sock"
+    argv = [program, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+    try:
+        while True:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if path.exists() and probe.connect_ex(str(path)) == 0:
+                    break
+        yield f"unix://{path}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_n30_four_workers_of_eight_threads(redis_url: str) -> None:
+    argv = [sys.executable, "-c", PROGRAM, redis_url]
+    cwd = Path(__file__).parents[2]
+    workers = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=cwd) for _ in range(4)]
+    assert sum(int(worker.communicate()[0]) for worker in workers) == 60
+    with pytest.raises(RateLimitError) as caught:
+        SharedRateLimiter(redis_url).admit("shared", 60)
+    assert 0 < caught.value.retry_after <= 60
+
+
+def test_nothing_is_sent_when_the_counter_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(RateUnavailableError, match="nothing was sent"):
+        SharedRateLimiter(f"unix://{tmp_path}/none.sock").admit("a", 60)
