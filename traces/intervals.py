@@ -172,7 +172,7 @@ def _note(kind: IntervalKind, event: Event) -> str:
         verb = {"approve": "approved", "reject": "rejected"}.get(event.text("kind"), event.text("kind") or "decided")
         return f"{verb} by {event.actor}" if event.actor else verb
     if kind in _ABOUT_GATE:
-        return event.text("state")
+        return "" if event.kind == EventKind.PERMIT_ISSUED else event.text("state")
     return event.text("kind") if event.kind == EventKind.MODEL_ERROR else event.text("outcome")
 
 

@@ -49,7 +49,8 @@ class KeysetChangeList(ChangeList):
         more = len(rows) > self.list_per_page
         self.result_list = rows[: self.list_per_page]
         self.result_count = len(self.result_list)
-        self.full_result_count = None
+        # Equal, so that no sentence about a total is written.
+        self.full_result_count = self.result_count
         self.show_full_result_count = False
         self.show_admin_actions = False
         self.can_show_all = False

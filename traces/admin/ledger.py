@@ -36,6 +36,7 @@ class LedgerEntryAdmin(TenantScopedAdmin):
     search_fields = ("actor", "facts", "hash")
     search_help_text = "An actor, an id, a hash, or words of the facts."
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
     actions = None
     change_list_template = "admin/traces/keyset_list.html"

@@ -50,6 +50,7 @@ class TraceAdmin(TenantScopedAdmin):
     view_capability = Capability.VIEW_TRACES
     list_display = (
         "job",
+        "started_at",
         "status",
         "agent_name",
         "submitter_name",
@@ -58,7 +59,6 @@ class TraceAdmin(TenantScopedAdmin):
         "reviewed_by",
         "took",
         "cost",
-        "started_at",
     )
     list_display_links = ("job",)
     list_filter = (
@@ -77,6 +77,7 @@ class TraceAdmin(TenantScopedAdmin):
     search_fields = ("prompt",)
     search_help_text = "Words in the prompt or in any event, as stored: redacted. Or the kind of an event."
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
     actions = None
     change_list_template = "admin/traces/keyset_list.html"

@@ -35,10 +35,11 @@ class PatternError(ValueError):
 
 
 class CustomRule(NamedTuple):
-    """A compiled pattern and its replacement template (``\\1``, ``\\g<name>``)."""
+    """A compiled pattern and its replacement: texts and the numbers of the groups between them."""
 
     pattern: Pattern
     template: str
+    parts: tuple[str | int, ...]
 
 
 class TooManyMatchesError(Exception):
@@ -58,8 +59,7 @@ def compile_rule(pattern: str, template: str) -> CustomRule:
         raise PatternError(f"is not valid RE2 syntax: {error}") from None
     if max(compiled.programsize, compiled.reverseprogramsize) > _MAX_PROGRAM:
         raise PatternError("is too large: use smaller repeat counts")
-    _check_template(compiled, template)
-    return CustomRule(compiled, template)
+    return CustomRule(compiled, template, tuple(_parts(compiled, template)))
 
 
 def check_rule(pattern: str, template: str) -> None:
@@ -88,7 +88,11 @@ def find_custom(rules: tuple[CustomRule, ...], text: str) -> Iterator[tuple[Span
             count += 1
             if count > MAX_MATCHES:
                 raise TooManyMatchesError
-            yield Span(start, end, Label.CUSTOM), match.expand(rule.template)
+            yield Span(start, end, Label.CUSTOM), _expanded(rule, match)
+
+
+def _expanded(rule: CustomRule, match: Match) -> str:
+    return "".join(part if isinstance(part, str) else match[part] or "" for part in rule.parts)
 
 
 def _windows(pattern: Pattern, text: str) -> Iterator[Match]:
@@ -118,23 +122,32 @@ class _Shifted:
     def span(self, group: int | str = 0) -> tuple[int, int]:
         return self.start(group), self.end(group)
 
-    def expand(self, template: str) -> str:
-        return self._match.expand(template)
+    def __getitem__(self, group: int) -> str | None:
+        return self._match[group]
 
 
-def _check_template(pattern: Pattern, template: str) -> None:
+def _parts(pattern: Pattern, template: str) -> Iterator[str | int]:
+    """Split a replacement into texts and group numbers; raise PatternError for a reference that leads nowhere."""
+    position = 0
     for reference in _BACK_REFERENCE.finditer(template):
+        yield template[position : reference.start()]
+        position = reference.end()
         number, name, other = reference.groups()
         if name is not None and name.isdigit():
             number = name
         if number is not None:
             if int(number) > pattern.groups:
                 raise PatternError(f"its replacement refers to group {number}, but it has {pattern.groups}")
+            yield int(number)
         elif name is not None:
             if name not in pattern.groupindex:
                 raise PatternError(f"its replacement refers to a group named {name!r} that it does not have")
+            yield pattern.groupindex[name]
         elif other != "\\":
             raise PatternError(r"its replacement has a backslash that is no reference: write \\ for a backslash")
+        else:
+            yield "\\"
+    yield template[position:]
 
 
 def _seconds(pattern: Pattern, text: str) -> float:

@@ -22,7 +22,7 @@ _SPELLED_AT = re.compile(r" {0,2}[\[(] ?(?:at|AT) ?[\])] {0,2}")
 _SPELLED_LOCAL_REVERSED = re.compile(rf"[{_LETTER}+-](?:[{_LETTER}.+-]{{0,63}})")
 _SPELLED_DOMAIN = re.compile(rf"{_LABEL}(?:(?:\.| {{0,2}}[\[(] ?(?:dot|DOT) ?[\])] {{0,2}}){_LABEL}){{1,8}}")
 _ASCII_TLD = re.compile(r"(?:xn--[A-Za-z0-9-]{1,59}|[A-Za-z]{2,24})(?![A-Za-z0-9_])")
-_FOREIGN_TLD = re.compile(r"[^\x00-\x7f\u3000-\u3002\uff00-\uff65\u2000-\u206f\u300c-\u3011]{2,24}")
+_FOREIGN_TLD = re.compile(r"[^\x00-\x19\x1b-\x7f\u3000-\u3002\uff00-\uff65\u2000-\u206f\u300c-\u3011]{2,64}")
 _KANA = re.compile(r"[\u3041-\u30ff]")
 _NO_SPACE_SCRIPT = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\u0e01-\u0e4e]")
 _IDN_TLDS = (
@@ -156,9 +156,10 @@ def _after_script_switch(local: str) -> str:
     """Cut words of a script without spaces that stand before the address: メールはana@…, and kana before Han."""
     if local.isascii():
         return local
-    if local[-1].isascii() or not _NO_SPACE_SCRIPT.match(local[-1]):
+    last = local.rstrip(FILLER)[-1:]
+    if last.isascii() or not _NO_SPACE_SCRIPT.match(last):
         glued = [match.end() for match in _NO_SPACE_SCRIPT.finditer(local)]
-    elif not _KANA.match(local[-1]):
+    elif not _KANA.match(last):
         glued = [match.end() for match in _KANA.finditer(local)]
     else:
         glued = []

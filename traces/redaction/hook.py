@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from traces.redaction.custom import MAX_PATTERNS, check_rule, compile_rule
+from traces.redaction.keys import KeyKind, kind_of
 from traces.redaction.redactor import Redactor
 from traces.redaction.replacement import Mode, Replacement
 from traces.redaction.scanner import Categories, Scanner
@@ -20,7 +21,7 @@ def _inert(replacement: str) -> str:
     """Refuse a replacement that would itself be redacted, or could not be told from the text around it."""
     if not replacement.strip() or not replacement.isprintable():
         raise ValueError("use visible characters: what was redacted must show")
-    if Scanner(_EVERYTHING).spans(replacement):
+    if Scanner(_EVERYTHING).spans(replacement) or kind_of(replacement) is KeyKind.SECRET:
         raise ValueError("looks like a value that is redacted; use a word such as [REDACTED]")
     return replacement
 

@@ -60,6 +60,7 @@ _CONTEXTS = (
     ),
     (re.compile(r"(?i)card|(?<![a-z])pan(?![a-z])|tarjeta|karte"), "card: "),
 )
+_TYPED_TOKEN = re.compile(r"\[[A-Z_]+(?::[a-z2-7]+)?\]")  # a name that was redacted before
 _LONGEST_KEY = 128
 _SHORT_KEY = 15  # an identifier this short is neither an address nor a token
 
@@ -96,7 +97,7 @@ def kind_of(name: str) -> KeyKind:
     """Return what the field name ``name`` says about its value, in any case style and in the usual languages."""
     if len(name) > _LONGEST_KEY:
         return KeyKind.PLAIN
-    words = [word.lower() for word in _WORDS.findall(name)]
+    words = [word.lower() for word in _WORDS.findall(_TYPED_TOKEN.sub(" ", name) if "[" in name else name)]
     if _is_secret(words):
         return KeyKind.SECRET
     return KeyKind.CONTEXT if context_of(name) else KeyKind.PLAIN

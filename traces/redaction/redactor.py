@@ -63,7 +63,8 @@ class Redactor:
         """
         if isinstance(value, (dict, list)) and not self._rules and self._is_clean(value):
             return value
-        return Tree(self._replacement, self._rewrite_all, secrets=self._categories.secrets).redact(value)
+        secrets, every_name = self._categories.secrets, bool(self._rules)
+        return Tree(self._replacement, self._rewrite_all, secrets=secrets, every_name=every_name).redact(value)
 
     def stream(self) -> RedactionStream:
         """Return a redactor of one text that arrives in chunks."""

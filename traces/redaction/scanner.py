@@ -63,7 +63,7 @@ _PHONE_TRIGGER = (
     rf"|(?:\?\?)[^\d\n\x00]{{1,10}}{_NUMBER}"
 )
 _PASSPORT_WORDS = r"passport|passeport|reisepass|pasaporte|passaporto?|paspoort|paszport|pasaport"
-_DOCUMENT_TRIGGER = rf"\b[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|(?i:{_PASSPORT_WORDS})[^\n\x00|\]]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,12}}\d{{5}}|(?i:\biban\b)[^\n\x00\d]{{0,12}}\d\d"
+_DOCUMENT_TRIGGER = rf"\b[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|(?i:{_PASSPORT_WORDS})[^\n\x00|\]]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,14}}\d\w{{0,3}}\d|(?i:\biban\b)[^\n\x00\d]{{0,12}}\d\d"
 _IP_TRIGGER = r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\b[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]+|::[0-9A-Fa-f]{1,4}[0-9A-Fa-f:]*"
 
 _IBAN_HEAD = 4  # characters of the country and the check digits

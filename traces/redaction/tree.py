@@ -45,10 +45,11 @@ _Node = tuple[Any, int, Any, str | None]
 class Tree:
     """One redaction of one value."""
 
-    def __init__(self, replacement: Replacement, rewrite: Rewrite, *, secrets: bool) -> None:
+    def __init__(self, replacement: Replacement, rewrite: Rewrite, *, secrets: bool, every_name: bool) -> None:
         self._replacement = replacement
         self._rewrite = rewrite
         self._secrets = secrets
+        self._every_name = every_name  # whether even short plain names are read, because a tenant's pattern may match one
         self._nodes: list[_Node] = []
         self._texts: list[str] = []
         self._places: list[tuple[int, Any]] = []  # of each text: its node and its key there
@@ -125,7 +126,7 @@ class Tree:
             parsed = orjson.loads(text)
         except (ValueError, RecursionError):
             return False
-        if not parsed or (isinstance(parsed, str) and parsed[0] not in _JSON_OPENINGS):
+        if not parsed:
             return False
         holder = [parsed]
         self._nodes.append((holder, node, key, text))
@@ -148,6 +149,10 @@ class Tree:
 
     def _mapping(self, value: Mapping[Any, Any], node: int, depth: int) -> None:
         texts, places = self._texts, self._places
+        if self._every_name:
+            for key in value:
+                if type(key) is str:
+                    self._text(key, node, key, _Form.KEY, "")
         for key, item in value.items():
             kind = type(item)
             if type(key) is not str:
@@ -171,11 +176,11 @@ class Tree:
 
     def _named(self, name: FieldName, item: Any, node: int, key: str, depth: int) -> None:
         """Take the item of a field whose name says something."""
+        if name.scanned and not self._every_name:
+            self._text(key, node, key, _Form.KEY, "")
         if name.kind is KeyKind.SECRET and self._secrets and self._is_set(item):
             self._replace(node, key, label_of(key))
         else:
-            if name.scanned:
-                self._text(key, node, key, _Form.KEY, "")
             self._value(item, node, key, name.context, depth)
 
     def _other_key(self, key: Any, node: int) -> None:
