@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
+from urllib.parse import urlencode
 
 from csp.decorators import csp_replace
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 
 from routekit_site.tenancy.access import tenants_with
 from routekit_site.tenancy.roles import Capability
+
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
 class SiteAdmin(admin.AdminSite):
@@ -32,14 +36,14 @@ class SiteAdmin(admin.AdminSite):
             or tenants_with(user, Capability.MANAGE_POLICY)
         )
 
-    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """One sign-in page for the whole site; somebody signed in who may not be here gets the admin's own refusal."""
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """One sign-in page for the whole site; somebody signed in who may not be here is sent to where they may."""
         if request.user.is_authenticated and not self.has_permission(request):
             return HttpResponseRedirect(resolve_url("home"))
-        return HttpResponseRedirect(
-            f"{resolve_url('sign-in')}?next={request.GET.get('next') or resolve_url('admin:index')}"
-        )
+        wanted = request.GET.get("next") or resolve_url("admin:index")
+        return HttpResponseRedirect(f"{resolve_url('sign-in')}?{urlencode({'next': wanted})}")
 
-    def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:  # noqa: FBT001, FBT002 - Django's signature
+    def admin_view(self, view: View, cacheable: bool = False) -> View:  # noqa: FBT001, FBT002 - Django's signature
         """Every admin page under the site's CSP, without Trusted Types, which the stock admin's scripts don't know."""
-        return csp_replace({"require-trusted-types-for": None})(super().admin_view(view, cacheable))
+        wrapped = csp_replace({"require-trusted-types-for": None})(super().admin_view(view, cacheable))
+        return cast("View", wrapped)

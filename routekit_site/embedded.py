@@ -80,7 +80,7 @@ class EmbeddedWorker:
         Celery's own command would announce the stop, so that runs which are being worked on are let go.
         """
         worker_shutting_down.send(sender="embedded", sig="SIGTERM", how="Warm", exitcode=os.EX_OK)
-        worker_state.should_stop = os.EX_OK
+        worker_state.should_stop = os.EX_OK  # type: ignore[assignment]  # the stubs know None only
         with contextlib.suppress(OSError):
             self._celery.control.broadcast("ping")
 

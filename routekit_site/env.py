@@ -146,7 +146,7 @@ class Environment(BaseSettings):
             try:
                 Fernet(key.get_secret_value())
             except ValueError as error:
-                message = "each key must be 32 url-safe base64-encoded bytes (python -m routekit_site.make_keys makes one)"
+                message = "each must be 32 url-safe base64-encoded bytes (python -m routekit_site.make_keys makes one)"
                 raise ValueError(message) from error
         return value
 

@@ -34,7 +34,7 @@ class Tenant(models.Model):
     name = models.CharField(max_length=120)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects: ClassVar[models.Manager[Tenant]] = TenantQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[Tenant]] = TenantQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.name
