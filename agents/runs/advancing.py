@@ -8,18 +8,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from pydantic import ValidationError
 
 from agents import execution, journal, turn
 from agents.errors import AgentError, LeaseLost, UnknownProvider
 from agents.models import ModelReply, Run, ToolCall
 from agents.runs import asking, calling, ending, pulse, recovering
-from agents.runs.lease import Held, claim, lock, set_held, worked
-from agents.states import CallState, RunState
+from agents.runs.facts import facts_of, standing_of
+from agents.runs.lease import Held, claim, lock, look, set_held, worked
+from agents.states import RunState
 from agents.types import MAX_CRASHES, RUNTIME
-from approvals.models import ApprovalGate
-from approvals.states import GateState
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import unseal
 from traces.kinds import EventKind
@@ -32,7 +31,6 @@ def advance(run_id: UUID, *, worker: str) -> None:
 
     Opens its own short transactions; never inside one.
     """
-    # Asked again after each stretch: a gate may have been decided between the last look and the run's letting go.
     while not pulse.leaving():
         with transaction.atomic(durable=True):
             held = claim(run_id, worker, now=database_now())
@@ -40,6 +38,9 @@ def advance(run_id: UUID, *, worker: str) -> None:
             return
         with pulse.keeping(held):
             _work(held)
+        # A gate may have been decided between the last look at it and the run's letting go; its bell found nothing.
+        if not Run.objects.ready(database_now()).filter(id=run_id).exists():
+            return
 
 
 def warm_up() -> None:
@@ -56,6 +57,9 @@ def _work(held: Held) -> None:
             pass
     except LeaseLost:
         logger.info("run %s is somebody else's now; %s lets go", held.run_id, held.worker)
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("run %s: the database failed (%s); the run goes on later", held.run_id, type(error).__name__)
+        _rest_after_outage(held)
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must be let go and others served
         # The error's text may hold raw values, so neither it nor a traceback is logged or stored.
         logger.error("run %s: unexpected %s in %s", held.run_id, type(error).__name__, _where(error))  # noqa: TRY400
@@ -67,12 +71,11 @@ def _step(held: Held) -> bool:
     if pulse.leaving():
         ending.release(held, "the worker is stopping")
         return False
-    run, reply, calls = _load(held)
-    now = database_now()
-    standing = tuple(turn.CallStanding(str(c.id), CallState(c.state), undecided=_undecided(c, now)) for c in calls)
-    step = turn.next_step(_facts(run, now), _reply_facts(reply), standing)
+    run, now = look(held)
+    reply, calls = _load(run)
+    step = turn.next_step(facts_of(run, now), reply, tuple(standing_of(call, now) for call in calls))
     try:
-        return _do(held, run, calls, step)
+        return _do(held, run, now, calls, step)
     except ValidationError:
         ending.finish(held, _MISCONFIGURED)
         return False
@@ -88,20 +91,20 @@ _MISCONFIGURED = turn.Finish(
 )
 
 
-def _do(held: Held, run: Run, calls: Sequence[ToolCall], step: turn.Step) -> bool:
+def _do(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall], step: turn.Step) -> bool:
     def named(ids: Sequence[str]) -> list[ToolCall]:
         return [call for call in calls if str(call.id) in ids]
 
     match step:
         case turn.AskModel():
-            return asking.ask(held, run, stop=_stopper(held, run))
+            return asking.ask(held, run, now, stop=_stopper(held, run, now))
         case turn.Recover(ids):
-            recovering.recover(held, run, named(ids))
+            recovering.recover(held, run, now, named(ids))
             return True
         case turn.Start(ids):
-            return calling.start(held, run, named(ids), stop=held.stop)
+            return calling.start(held, run, now, named(ids), stop=held.stop)
         case turn.Settle(ids):
-            return calling.settle(held, run, named(ids), stop=held.stop)
+            return calling.settle(held, run, now, named(ids), stop=held.stop)
         case turn.Suspend():
             return not ending.suspend(held)
         case turn.Finish():
@@ -109,51 +112,23 @@ def _do(held: Held, run: Run, calls: Sequence[ToolCall], step: turn.Step) -> boo
             return False
 
 
-def _stopper(held: Held, run: Run) -> Callable[[], bool]:
+def _stopper(held: Held, run: Run, now: datetime) -> Callable[[], bool]:
     """Whether to give up a model call: the run is cancelled or lost, its time is up, or this worker is stopping.
 
     A model call may be given up at any time, since nothing happened yet; a tool in progress is left to finish.
     """
-    left = run.time_limit_seconds - worked(run, database_now()) / 1000
+    left = run.time_limit_seconds - worked(run, now) / 1000
     deadline = time.monotonic() + left
     return lambda: held.stop() or pulse.leaving() or time.monotonic() > deadline
 
 
-def _load(held: Held) -> tuple[Run, ModelReply | None, list[ToolCall]]:
-    """The run, its latest reply and that reply's calls. Only the holder changes them, so no lock is needed to look."""
-    run = Run.objects.held(held.run_id, held.fence).select_related("agent", "submitter").first()
-    if run is None:
-        raise LeaseLost
-    reply = ModelReply.objects.filter(run=run, step=run.steps).first() if run.steps else None
-    calls = list(ToolCall.objects.filter(run=run, step=run.steps).select_related("gate").in_order()) if reply else []
-    return run, reply, calls
-
-
-def _facts(run: Run, now: datetime) -> turn.RunFacts:
-    return turn.RunFacts(
-        steps=run.steps,
-        max_steps=run.max_steps,
-        tokens=run.input_tokens + run.output_tokens,
-        max_tokens=run.max_tokens,
-        cost=run.cost_microdollars,
-        max_cost=run.max_cost_microdollars,
-        worked=worked(run, now),
-        max_worked=run.time_limit_seconds * 1000,
-        crashes=run.crashes,
-        cancelled=run.cancel_requested_at is not None,
-    )
-
-
-def _reply_facts(reply: ModelReply | None) -> turn.ReplyFacts | None:
-    return turn.ReplyFacts(reply.finish_reason, str(unseal(reply.text_sealed))) if reply is not None else None
-
-
-def _undecided(call: ToolCall, now: datetime) -> bool:
-    gate: ApprovalGate | None = call.gate
-    if gate is None:
-        return False
-    held = gate.state in (GateState.APPROVED, GateState.REJECTED) and gate.hold_until is not None
-    return gate.state == GateState.PENDING or (held and gate.hold_until > now)  # type: ignore[operator]
+def _load(run: Run) -> tuple[turn.ReplyFacts | None, list[ToolCall]]:
+    """The run's latest reply and that reply's calls."""
+    if not run.steps:
+        return None, []
+    reply = ModelReply.objects.get(run=run, step=run.steps)
+    calls = ToolCall.objects.filter(run=run, step=run.steps).select_related("gate").in_order()
+    return turn.ReplyFacts(reply.finish_reason, str(unseal(reply.text_sealed))), list(calls)
 
 
 def _where(error: BaseException) -> str:
@@ -166,12 +141,23 @@ def _where(error: BaseException) -> str:
     return f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
 
 
+def _rest_after_outage(held: Held) -> None:
+    """Put the run back, without counting a crash; where even that fails, the lease runs out and the sweep finds it."""
+    connection.close()
+    try:
+        with transaction.atomic(durable=True):
+            run, now = lock(held)
+            wait = timedelta(seconds=RUNTIME.delay(0))
+            ending.let_rest(run, now, until=now + wait, why="the database failed")
+    except (DatabaseError, LeaseLost) as error:
+        logger.warning("run %s could not be let go: %s", held.run_id, type(error).__name__)
+
+
 def _crashed(held: Held, error: Exception) -> None:
     """Count a crash. The run is tried again a little later, and given up after the third."""
     try:
         with transaction.atomic(durable=True):
-            now = database_now()
-            run = lock(held)
+            run, now = lock(held)
             set_held(run, crashes=run.crashes + 1)
             facts = {"error": type(error).__name__, "where": _where(error), "crashes": run.crashes}
             journal.note(run.id, EventKind.ERROR, facts, now=now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,11 +11,12 @@ from django.db import transaction
 
 from agents import journal, turn
 from agents.errors import ModelError, ModelInterrupted
-from agents.models import ModelReply, Run
+from agents.models import ModelReply, Run, ToolCall
 from agents.providers import provider_for
 from agents.providers.protocol import Completion, ModelRequest
 from agents.runs import ending, proposals
 from agents.runs.case import Case, open_case
+from agents.runs.facts import facts_of, is_undecided, standing_of
 from agents.runs.lease import Held, lock, set_held
 from agents.runs.transcript import messages_of
 from agents.states import RunState
@@ -38,14 +39,14 @@ class _Asked:
     facts: dict[str, Any]
 
 
-def ask(held: Held, run: Run, *, stop: Callable[[], bool]) -> bool:
+def ask(held: Held, run: Run, now: datetime, *, stop: Callable[[], bool]) -> bool:
     """One model call, outside any transaction, and what comes of it. False when the run was let go.
 
     Raises:
         LeaseLost: somebody else holds the run now.
         UnknownProvider: the agent names a provider that there is not.
     """
-    case = open_case(run, database_now())
+    case = open_case(run, now)
     offers = case.offers()
     asked = _Asked(
         case.now,
@@ -76,8 +77,7 @@ def ask(held: Held, run: Run, *, stop: Callable[[], bool]) -> bool:
 def _failed(held: Held, asked: _Asked, error: ModelError) -> bool:
     """Record a failed model call; put the run back for another try, or end it."""
     with transaction.atomic(durable=True):
-        now = database_now()
-        run = lock(held)
+        run, now = lock(held)
         if run.cancel_requested_at is not None:
             return True
         failures = run.model_failures + 1
@@ -106,8 +106,7 @@ def _store(held: Held, run: Run, case: Case, asked: _Asked, completion: Completi
     calls = completion.calls[:MAX_CALLS_PER_STEP]
     judged = proposals.judge_all(case, calls)
     with transaction.atomic(durable=True):
-        now = database_now()
-        locked = lock(held)
+        locked, now = lock(held)
         if locked.cancel_requested_at is not None:
             return True
         step = locked.steps + 1
@@ -124,10 +123,23 @@ def _store(held: Held, run: Run, case: Case, asked: _Asked, completion: Completi
             output_tokens=locked.output_tokens,
             cost_microdollars=locked.cost_microdollars,
         )
-        if proposals.is_stubborn(locked):
+        if proposals.is_stubborn(locked, judged):
             ending.close(locked, _STUBBORN, now)
             return False
-        journal.announce(locked, state=RunState.RUNNING, event=event, now=now)
+        return _go_on(locked, completion, rows, event, now)
+
+
+def _go_on(run: Run, completion: Completion, rows: Sequence[ToolCall], event: int, now: datetime) -> bool:
+    """The next step in the same transaction, where it needs nothing more than that: the end, or a wait for people."""
+    reply = turn.ReplyFacts(completion.finish_reason, completion.text)
+    match turn.next_step(facts_of(run, now), reply, tuple(standing_of(row, now) for row in rows)):
+        case turn.Finish() as finish:
+            ending.close(run, finish, now)
+            return False
+        case turn.Suspend():
+            ending.wait(run, [row for row in rows if is_undecided(row, now)], now)
+            return False
+    journal.announce(run, state=RunState.RUNNING, event=event, now=now)
     return True
 
 

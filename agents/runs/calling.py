@@ -22,7 +22,7 @@ from agents.models import Run, ToolCall
 from agents.runs import ending
 from agents.runs.case import Case, open_case
 from agents.runs.lease import Held, lock, set_held
-from agents.runs.transcript import arguments_of, latest_steps
+from agents.runs.transcript import arguments_of
 from agents.states import CallState, RunState
 from agents.types import RUNTIME
 from approvals import gates, manifests, rules
@@ -30,7 +30,6 @@ from approvals.binding import digest_of
 from approvals.errors import NotPresentable, RuleOver, UnknownTool
 from approvals.manifests import ToolManifest
 from approvals.types import Allow, Binding, Deny, NeedsApproval, Permit, Reversibility, Verdict
-from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import seal
 from traces.kinds import EventKind
 from traces.redactors import redact
@@ -55,22 +54,22 @@ class Begun:
     job: Job
 
 
-def start(held: Held, run: Run, calls: Sequence[ToolCall], *, stop: Callable[[], bool]) -> bool:
+def start(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall], *, stop: Callable[[], bool]) -> bool:
     """Run permitted calls: neighbours that only read at the same time, all others one after the other.
 
     Returns False when the run was let go. Raises `LeaseLost`.
     """
-    case = open_case(run, database_now())
+    case = open_case(run, now)
     batch = _batch([planned for call in calls if (planned := plan(held, case, call)) is not None])
     return not batch or _run(held, case, batch, stop=stop)
 
 
-def settle(held: Held, run: Run, calls: Sequence[ToolCall], *, stop: Callable[[], bool]) -> bool:
+def settle(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall], *, stop: Callable[[], bool]) -> bool:
     """Act on decided gates: tell the model of refusals, run what was approved.
 
     Returns False when the run was let go. Raises `LeaseLost`.
     """
-    case = open_case(run, database_now())
+    case = open_case(run, now)
     standings = [(call, gates.standing(call.gate, case.now)) for call in calls if call.gate is not None]
     refused = [(call, found) for call, found in standings if isinstance(found, gates.Refused)]
     if refused:
@@ -120,8 +119,7 @@ def _begin(held: Held, case: Case, batch: Sequence[Planned]) -> list[Begun]:
     """Spend the approvals and store the intents, in one transaction; empty when the run was cancelled meanwhile."""
     begun: list[Begun] = []
     with transaction.atomic(durable=True):
-        now = database_now()
-        run = lock(held)
+        run, now = lock(held)
         if run.cancel_requested_at is not None:
             return []
         event = 0
@@ -200,7 +198,6 @@ def ask_person(
             planned.manifest,
             planned.arguments,
             verdict,
-            steps=latest_steps(case.run),
             reopens=call.gate_id,
             change=difference,
         )
@@ -247,8 +244,7 @@ def _deny(run: Run, call: ToolCall, denial: Deny, now: datetime) -> None:
 def refuse(held: Held, call: ToolCall, problem: str) -> None:
     """Close a call whose tool is gone."""
     with transaction.atomic(durable=True):
-        now = database_now()
-        run = lock(held)
+        run, now = lock(held)
         state = CallState.DENIED if call.state in (CallState.PERMITTED, CallState.GATED) else CallState.FAILED
         tell(run, call, state, turn.words_for_invalid(problem), outcome="unknown_tool", now=now)
         event = journal.note(run.id, EventKind.NOTE, {"tool": call.tool, "problem": problem}, now=now, call=call)
@@ -257,8 +253,7 @@ def refuse(held: Held, call: ToolCall, problem: str) -> None:
 
 def _tell_refused(held: Held, refused: Sequence[tuple[ToolCall, gates.Refused]]) -> None:
     with transaction.atomic(durable=True):
-        now = database_now()
-        run = lock(held)
+        run, now = lock(held)
         event = 0
         for call, refusal in refused:
             state, told = _words(call, refusal)
@@ -286,8 +281,7 @@ def _store(held: Held, results: Sequence[tuple[Begun, Outcome]]) -> bool:
     """Store what came of the calls. False when the run was put back to try one of them again later."""
     wait: float | None = None
     with transaction.atomic(durable=True):
-        now = database_now()
-        run = lock(held)
+        run, now = lock(held)
         event = 0
         for begun, outcome in results:
             again = _again_in(begun, outcome)

@@ -13,6 +13,7 @@ from agents.context import Context, context_of
 from agents.execution import SandboxPolicy, files_of, holds, sandbox_digest, sandbox_policy
 from agents.models import Run
 from agents.providers.protocol import ToolOffer
+from agents.runs.transcript import latest_steps
 from agents.tools import registry
 from agents.tools.files import FileAccess
 from approvals import callbacks, gates, policy
@@ -38,6 +39,11 @@ class Case:
     @cached_property
     def sandbox_digest(self) -> str:
         return sandbox_digest(self.sandbox)
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """What the run did just before, for whoever is asked."""
+        return latest_steps(self.run)
 
     def offers(self) -> tuple[ToolOffer, ...]:
         """The tools that the model may be told of: denied ones are never advertised."""
@@ -90,7 +96,6 @@ class Case:
         arguments: Mapping[str, Any],
         verdict: NeedsApproval,
         *,
-        steps: tuple[Step, ...] = (),
         reopens: UUID | None = None,
         change: Mapping[str, Any] | None = None,
     ) -> gates.GateRequest:
@@ -109,7 +114,7 @@ class Case:
                 submitter_name=self.run.submitter.display_name,
                 agent_name=self.run.agent.name,
                 agent_version=self.run.agent.version,
-                steps=steps,
+                steps=self.steps,
                 sandbox=holds(self.sandbox),
                 file_change=context.file_change,
                 request=context.request,

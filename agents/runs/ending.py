@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -11,7 +12,6 @@ from agents.models import Run, ToolCall
 from agents.runs.lease import Held, let_go, lock, move
 from agents.states import RUN_FINISHED, CallState, RunState
 from approvals import gates
-from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import seal
 from traces import recorder
 from traces.kinds import EventKind
@@ -28,8 +28,8 @@ def finish(held: Held, ending: turn.Finish) -> None:
         LeaseLost: somebody else holds the run now.
     """
     with transaction.atomic(durable=True):
-        now = database_now()
-        close(lock(held), ending, now)
+        run, now = lock(held)
+        close(run, ending, now)
 
 
 def close(run: Run, ending: turn.Finish, now: datetime) -> None:
@@ -47,7 +47,8 @@ def close(run: Run, ending: turn.Finish, now: datetime) -> None:
         output_redacted=str(output),
         **let_go(run, now),
     )
-    close_calls(run, now, why=message or "The run has ended.")
+    if ending.state is not RunState.SUCCEEDED:
+        close_calls(run, now, why=message)
     payload = {"state": ending.state.value, "kind": ending.kind, "message": message, "output": ending.output}
     event = journal.note(run.id, EventKind.RUN_FINISHED, payload, now=now)
     recorder.note_summary(
@@ -87,20 +88,24 @@ def close_calls(run: Run, now: datetime, *, why: str) -> None:
 def suspend(held: Held) -> bool:
     """Let go of a run until its gates are decided. False when one was decided meanwhile and there is work to do."""
     with transaction.atomic(durable=True):
-        now = database_now()
-        run = lock(held)
+        run, now = lock(held)
         waiting = list(ToolCall.objects.undecided(now).filter(run=run).select_related("gate").in_order())
         if not waiting or run.cancel_requested_at is not None:
             return False
-        move(run, RunState.WAITING, waiting_since=now, **let_go(run, now))
-        payload = {"gates": [str(call.gate_id) for call in waiting], "tools": [call.tool for call in waiting]}
-        event = journal.note(run.id, EventKind.RUN_WAITING, payload, now=now)
-        recorder.note_summary(run_id=run.id, state=RunState.WAITING)
-        journal.announce(run, state=RunState.WAITING, event=event, now=now)
-        ends = [call.gate.hold_until for call in waiting if call.gate is not None and call.gate.hold_until is not None]
-        if len(ends) == len(waiting):
-            queue.wake(run.id, after=max(0.0, (max(ends) - now).total_seconds()))
+        wait(run, waiting, now)
     return True
+
+
+def wait(run: Run, waiting: Sequence[ToolCall], now: datetime) -> None:
+    """`suspend`, inside the caller's transaction: `waiting` are the calls that people have to decide about."""
+    move(run, RunState.WAITING, waiting_since=now, **let_go(run, now))
+    payload = {"gates": [str(call.gate_id) for call in waiting], "tools": [call.tool for call in waiting]}
+    event = journal.note(run.id, EventKind.RUN_WAITING, payload, now=now)
+    recorder.note_summary(run_id=run.id, state=RunState.WAITING)
+    journal.announce(run, state=RunState.WAITING, event=event, now=now)
+    ends = [call.gate.hold_until for call in waiting if call.gate is not None and call.gate.hold_until is not None]
+    if len(ends) == len(waiting):
+        queue.wake(run.id, after=max(0.0, (max(ends) - now).total_seconds()))
 
 
 def let_rest(run: Run, now: datetime, *, until: datetime, why: str) -> None:
@@ -115,8 +120,8 @@ def let_rest(run: Run, now: datetime, *, until: datetime, why: str) -> None:
 def release(held: Held, why: str) -> None:
     """Give a run back at once, for another worker to go on with."""
     with transaction.atomic(durable=True):
-        now = database_now()
-        let_rest(lock(held), now, until=now, why=why)
+        run, now = lock(held)
+        let_rest(run, now, until=now, why=why)
 
 
 def is_finished(run: Run) -> bool:

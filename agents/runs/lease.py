@@ -18,8 +18,9 @@ from django.conf import settings
 
 from agents import journal
 from agents.errors import LeaseLost
-from agents.models import Run
+from agents.models import Run, RunQuerySet
 from agents.states import RUN_TRANSITIONS, RunState
+from routekit_site.tenancy.clock import clock_column
 from traces import recorder
 from traces.kinds import EventKind
 
@@ -77,22 +78,27 @@ def claim(run_id: UUID, worker: str, *, now: datetime) -> Held | None:
     return Held(run_id, fence, worker)
 
 
-def lock(held: Held) -> Run:
-    """The run, its row locked to the end of the transaction, while `held` still holds it.
+def lock(held: Held) -> tuple[Run, datetime]:
+    """The run, its row locked to the end of the transaction while `held` still holds it, and the database's time.
 
     Raises:
         LeaseLost: another worker claimed it, or it is over (see Note [Fencing]).
     """
-    run = (
-        Run.objects.held(held.run_id, held.fence)
-        .select_for_update(of=("self",))
-        .select_related("agent", "submitter", "tenant")
-        .first()
-    )
+    return _found(held, Run.objects.held(held.run_id, held.fence).select_for_update(of=("self",)))
+
+
+def look(held: Held) -> tuple[Run, datetime]:
+    """As `lock`, without locking: only the holder changes the run, but for a request to cancel it."""
+    return _found(held, Run.objects.held(held.run_id, held.fence))
+
+
+def _found(held: Held, rows: RunQuerySet) -> tuple[Run, datetime]:
+    run = rows.select_related("agent", "submitter").annotate(clock=clock_column()).first()
     if run is None:
         held.lost.set()
         raise LeaseLost
-    return run
+    clock: datetime = vars(run)["clock"]
+    return run, clock
 
 
 def move(run: Run, state: RunState, **changes: Any) -> None:

@@ -15,7 +15,6 @@ from agents import journal, turn
 from agents.models import Run, ToolCall
 from agents.providers.protocol import ProposedCall
 from agents.runs.case import Case
-from agents.runs.transcript import latest_steps
 from agents.states import CallState
 from agents.tools import registry
 from agents.tools.base import InvalidArgumentsError
@@ -25,7 +24,6 @@ from approvals.canonical import canonical
 from approvals.errors import NotCanonical, NotPresentable, UnknownTool
 from approvals.manifests import ToolManifest
 from approvals.models import ApprovalGate
-from approvals.presentation import Step
 from approvals.recorded_calls import record_call
 from approvals.types import Allow, CallFacts, Deny, NeedsApproval, Verdict
 from routekit_site.tenancy.encryption import fingerprint, seal, unseal
@@ -84,12 +82,10 @@ class Proposal:
 
 def judge_all(case: Case, proposed: Sequence[ProposedCall]) -> list[Proposal]:
     """Judge a reply's calls. Reads files and asks the policy's callback, so not inside a transaction."""
+    if not proposed:
+        return []
     earlier = _rejected(case.run)
-    steps = latest_steps(case.run)
-    return [
-        _judge(case, call, call_id, earlier, steps=steps)
-        for call, call_id in zip(proposed, _unique_ids(proposed), strict=True)
-    ]
+    return [_judge(case, call, call_id, earlier) for call, call_id in zip(proposed, _unique_ids(proposed), strict=True)]
 
 
 def store_all(case: Case, step: int, proposals: Sequence[Proposal], now: datetime) -> list[ToolCall]:
@@ -127,8 +123,10 @@ def note_verdicts(rows: Sequence[ToolCall], proposals: Sequence[Proposal], now: 
     return event
 
 
-def is_stubborn(run: Run) -> bool:
-    """Whether the model has proposed one rejected call as often as a run may."""
+def is_stubborn(run: Run, proposals: Sequence[Proposal]) -> bool:
+    """Whether the model, with these stored proposals, has proposed one rejected call as often as a run may."""
+    if not any(_word(proposal.judgement) == "rejected_before" for proposal in proposals):
+        return False
     counts = Counter(ToolCall.objects.filter(run=run, state=CallState.REJECTED).values_list("tool", "arguments_digest"))
     return any(count >= MAX_SAME_REJECTIONS for count in counts.values())
 
@@ -163,9 +161,7 @@ def _rejected(run: Run) -> dict[tuple[str, str], str]:
     return {(row.tool, row.arguments_digest): str(unseal(row.result_sealed)) for row in rows if row.result_sealed}
 
 
-def _judge(
-    case: Case, call: ProposedCall, call_id: str, earlier: Mapping[tuple[str, str], str], *, steps: tuple[Step, ...]
-) -> Proposal:
+def _judge(case: Case, call: ProposedCall, call_id: str, earlier: Mapping[tuple[str, str], str]) -> Proposal:
     key, tool = uuid.uuid4(), _text(call.tool)[:_MAX_NAME]
     manifest = _known(tool)
     if manifest is None:
@@ -179,7 +175,7 @@ def _judge(
         return Proposal(key, call_id, tool, arguments, mark, before)
     facts = case.call_facts(manifest, arguments)
     verdict = case.verdict(facts)
-    judgement = _judgement(case, key, manifest, facts, verdict, steps=steps)
+    judgement = _judgement(case, key, manifest, facts, verdict)
     return Proposal(key, call_id, tool, arguments, mark, judgement, facts, verdict)
 
 
@@ -216,9 +212,7 @@ def _rejected_before(told: str | None) -> Refused | None:
     return Refused(CallState.REJECTED, "rejected_before", "gate", "rejected earlier", reason, told)
 
 
-def _judgement(
-    case: Case, key: UUID, manifest: ToolManifest, facts: CallFacts, verdict: Verdict, *, steps: tuple[Step, ...]
-) -> Judgement:
+def _judgement(case: Case, key: UUID, manifest: ToolManifest, facts: CallFacts, verdict: Verdict) -> Judgement:
     match verdict:
         case Allow():
             return Allowed(verdict)
@@ -226,7 +220,7 @@ def _judgement(
             return Refused(CallState.DENIED, "deny", level, rule, reason, turn.words_for_denied(reason))
         case NeedsApproval():
             try:
-                return Gated(verdict, case.gate_request(key, manifest, facts.arguments, verdict, steps=steps))
+                return Gated(verdict, case.gate_request(key, manifest, facts.arguments, verdict))
             except NotPresentable as error:
                 told = turn.words_for_denied(str(error))
                 return Refused(CallState.DENIED, "not_presentable", "gate", "presentation", str(error), told)

@@ -22,7 +22,6 @@ from agents.types import RUNTIME
 from approvals.binding import change_of, difference
 from approvals.presentation import redacted_change
 from approvals.types import Level, NeedsApproval
-from routekit_site.tenancy.clock import database_now
 from traces.kinds import EventKind
 
 REASON = (
@@ -31,13 +30,12 @@ REASON = (
 )
 
 
-def recover(held: Held, run: Run, calls: Sequence[ToolCall]) -> None:
+def recover(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall]) -> None:
     """Sort out the calls that a lost worker left RUNNING. Raises `LeaseLost`."""
-    case = open_case(run, database_now())
+    case = open_case(run, now)
     planned = [found for call in calls if (found := plan(held, case, call)) is not None]
     with transaction.atomic(durable=True):
-        now = database_now()
-        locked = lock(held)
+        locked, now = lock(held)
         event = 0
         for item in planned:
             event = _recover(locked, case, item, now)

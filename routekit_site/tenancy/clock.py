@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import connection
+from django.db.models import DateTimeField, Value
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
 from django.utils import timezone
 
 
@@ -16,3 +19,10 @@ def database_now() -> datetime:
         cursor.execute("SELECT clock_timestamp()")
         now: datetime = cursor.fetchone()[0]
     return now
+
+
+def clock_column() -> Combinable:
+    """The database's time as a column of a query that is made anyway, to save a round trip."""
+    if connection.vendor != "postgresql":
+        return Value(timezone.now(), output_field=DateTimeField())
+    return Now()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import transaction
@@ -274,7 +274,7 @@ def test_cancelling_between_the_verdict_and_the_effect_prevents_it(
     bench.decide(bench.gate(run))
     real = lease.lock
 
-    def cancelled_first(held: lease.Held) -> Run:
+    def cancelled_first(held: lease.Held) -> tuple[Run, datetime]:
         Run.objects.filter(pk=run.pk).update(cancel_requested_at=database_now(), cancel_requested_by=bench.cast.alice)
         return real(held)
 
