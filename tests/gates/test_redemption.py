@@ -188,6 +188,31 @@ def test_arguments_changed_together_with_every_digest_still_lack_a_signature(hou
     assert set(drifted(house.redeem(opened, evil), opened)) == {"integrity"}
 
 
+def test_a_valid_decision_does_not_carry_over_to_another_call_in_the_same_gate(house: House) -> None:
+    opened = approved(house, arguments={"path": "a.txt", "text": "one\n"})
+    evil = replace(opened.binding, arguments={"path": "b.txt", "text": "one\n"})
+    columns = {**house.columns_for(evil), "presentation": opened.gate.presentation}
+    ApprovalGate.objects.filter(pk=opened.gate.pk).update(**{**columns, "view_digest": opened.gate.view_digest})
+    answer = house.redeem(opened, evil)
+    assert drifted(answer, opened) == ["integrity"]
+    assert "another call" in answer.change["differences"][0]["text"]
+
+
+@pytest.mark.parametrize(("columns", "said"), [({"decided_by": "alice"}, "submitter"), ({"role": "auditor"}, "role")])
+def test_a_signed_decision_that_should_never_have_been_made_gives_no_permit(
+    house: House, columns: dict[str, str], said: str
+) -> None:
+    opened = approved(house)
+    decision = Decision.objects.get()
+    for name, value in columns.items():
+        setattr(decision, name, house.cast.alice if value == "alice" else value)
+    decision.signature = sign_decision(decision_facts(opened.fresh(), decision))
+    decision.save()
+    answer = house.redeem(opened)
+    assert drifted(answer, opened) == ["integrity"]
+    assert said in answer.change["differences"][0]["text"]
+
+
 FORGERIES: dict[str, dict[str, Any]] = {
     "kind": {"kind": "reject"},
     "digest": {"digest": "0" * 64},
