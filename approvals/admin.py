@@ -292,7 +292,7 @@ class ToolRuleAdmin(TenantScopedAdmin):
     view_capability = Capability.MANAGE_POLICY
     list_display = ("rule", "tenant", "made_by", "made_at", "expires_at", "used", "last_used_at", "state")
     list_filter = (("tenant", admin.RelatedOnlyFieldListFilter), "tool")
-    list_select_related = ("tenant", "made_by", "revoked_by")
+    list_select_related = ("tenant", "made_by", "made_from", "revoked_by")
     ordering = ("-made_at",)
     actions = None
     fields = (
@@ -327,6 +327,8 @@ class ToolRuleAdmin(TenantScopedAdmin):
         """A button to revoke a rule in force; else why it is over."""
         if obj.revoked_at is not None:
             return f"revoked by {obj.revoked_by}"
+        if obj.made_from is not None and obj.made_from.undone_at is not None:
+            return "its approval was undone"
         if obj.expires_at <= timezone.now():
             return "expired"
         if obj.uses >= obj.max_uses:
@@ -356,4 +358,5 @@ class ToolRuleAdmin(TenantScopedAdmin):
 
     @staticmethod
     def _is_in_force(obj: ToolRule) -> bool:
-        return obj.revoked_at is None and obj.expires_at > timezone.now() and obj.uses < obj.max_uses
+        undone = obj.made_from is not None and obj.made_from.undone_at is not None
+        return not undone and obj.revoked_at is None and obj.expires_at > timezone.now() and obj.uses < obj.max_uses

@@ -1,13 +1,15 @@
-"""The form of a decision: what the page showed, what the person answers."""
+"""The forms of the queue: a decision on what the page showed, and an approval to be remembered."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
 
 from approvals.gates import Ballot
 from approvals.models import ApprovalGate, DecisionKind
+from approvals.rules import DEFAULT_MAX_USES, DEFAULT_TTL, MAX_MAX_USES, MAX_TTL, Reach, RuleChoice, Scope
 from approvals.types import Risk
 
 
@@ -50,4 +52,26 @@ class DecisionForm(forms.Form):
             view_digest=data["view_digest"],
             idempotency_key=data["idempotency_key"],
             reason=data["reason"],
+        )
+
+
+HOUR = timedelta(hours=1)
+
+
+class RememberForm(forms.Form):
+    """Which rule to make from an approval. The pattern itself is never sent: it is derived from the stored call."""
+
+    reach = forms.ChoiceField(choices=[(reach.value, reach.value) for reach in Reach])
+    scope = forms.ChoiceField(choices=[(Scope.AGENT.value, "this agent"), (Scope.TENANT.value, "any agent")])
+    hours = forms.IntegerField(min_value=1, max_value=MAX_TTL // HOUR, initial=DEFAULT_TTL // HOUR)
+    max_uses = forms.IntegerField(min_value=1, max_value=MAX_MAX_USES, initial=DEFAULT_MAX_USES)
+
+    def choice(self) -> RuleChoice:
+        """The valid form as the domain takes it."""
+        data = self.cleaned_data
+        return RuleChoice(
+            reach=Reach(data["reach"]),
+            scope=Scope(data["scope"]),
+            ttl=data["hours"] * HOUR,
+            max_uses=data["max_uses"],
         )

@@ -83,8 +83,8 @@ class ToolRuleQuerySet(models.QuerySet["ToolRule"]):
     """Filters over rules."""
 
     def in_force(self, now: datetime) -> ToolRuleQuerySet:
-        """Rules that still speak: not revoked, not expired, with uses left."""
-        return self.filter(revoked_at=None, expires_at__gt=now, uses__lt=F("max_uses"))
+        """Rules that still speak: not revoked, not expired, with uses left, from an approval that was not undone."""
+        return self.filter(revoked_at=None, expires_at__gt=now, uses__lt=F("max_uses"), made_from__undone_at=None)
 
 
 class ToolRule(models.Model):

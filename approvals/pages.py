@@ -14,6 +14,7 @@ from django.shortcuts import resolve_url
 from approvals.gates import can_undo, check_decide
 from approvals.models import ApprovalGate, ApprovalGateQuerySet, Decision
 from approvals.precedents import similar
+from approvals.rules import can_remember
 from approvals.states import GateState
 from routekit_site.tenancy.errors import NotAllowed
 from routekit_site.tenancy.models import Membership, User
@@ -200,6 +201,7 @@ def gate_page(gate: ApprovalGate, user: User, now: datetime) -> dict[str, Any]:
         "why_not": why_not(user, gate) if gate.state == GateState.PENDING else "",
         "outcome": outcome(gate) if gate.state != GateState.PENDING else "",
         "can_undo": decided and held and can_undo(user, gate),
+        "can_remember": gate.state in {GateState.APPROVED, GateState.SPENT} and can_remember(user, gate),
         "precedents": similar(gate, limit=5),
         "presets": PRESETS,
         "idempotency_key": uuid.uuid4().hex,

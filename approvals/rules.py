@@ -26,6 +26,7 @@ from approvals.places import host_of, path_of
 from approvals.policy import decide
 from approvals.policy_facts import policy_facts, rule_facts
 from approvals.recorded_calls import PastCall, past_gates
+from approvals.states import GateState
 from approvals.types import (
     Allow,
     ArgumentConstraint,
@@ -38,6 +39,7 @@ from approvals.types import (
 )
 from routekit_site.tenancy.access import check_capability
 from routekit_site.tenancy.encryption import seal, unseal
+from routekit_site.tenancy.errors import NotAllowed, NotVisible
 from routekit_site.tenancy.roles import Capability
 from traces import ledger
 from traces.kinds import LedgerKind
@@ -45,6 +47,8 @@ from traces.redactors import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from django.contrib.auth.models import AnonymousUser
 
     from routekit_site.tenancy.models import User
 
@@ -55,6 +59,7 @@ DEFAULT_MAX_USES = 100
 MAX_MAX_USES = 1000
 BACK_TEST_LIMIT = 2000
 _MAX_SUMMARY = 500
+_APPROVED = frozenset({GateState.APPROVED, GateState.SPENT})
 _SHORT = 200
 _PATH_NAMES = frozenset({"path", "file", "folder", "directory", "filename", "root"})
 _FREE_NAMES = frozenset({"content", "text", "body", "data", "message"})
@@ -113,23 +118,44 @@ def proposals(gate: ApprovalGate, *, now: datetime, scope: Scope = Scope.AGENT) 
     return tuple(_proposal(gate, RuleChoice(reach, scope), arguments, past, now) for reach in Reach)
 
 
-@needs_transaction
-def make_rule(decision_id: uuid.UUID, user: User, choice: RuleChoice, *, now: datetime) -> ToolRule:
-    """Remember an approval as a rule, in the ledger too.
+def check_remember(user: User | AnonymousUser, gate: ApprovalGate) -> Decision:
+    """The approval of this gate that `user` may make a rule from.
 
     Raises:
-        NotVisible: no member of the gate's tenant, or no such decision.
+        NotVisible: no member of the gate's tenant.
         NotAllowed: may not make rules, or may not decide this gate (OwnRun for one's own run).
-        BadRule: not an approval that stands, without an end, or a rule that would never speak.
+        BadRule: the gate is not approved, or no longer.
     """
-    decision = Decision.objects.select_related("gate").filter(pk=decision_id).first()
-    if decision is None:
-        raise BadRule("There is no such decision.")
-    gate = decision.gate
     check_capability(user, gate.tenant_id, Capability.MAKE_RULE)
     check_decide(user, gate)
-    if decision.kind != DecisionKind.APPROVE or decision.undone_at is not None:
+    approvals = Decision.objects.filter(gate_id=gate.id, kind=DecisionKind.APPROVE).standing()
+    decision = approvals.in_order().last() if gate.state in _APPROVED else None
+    if decision is None:
         raise BadRule("A rule is made from an approval that stands.")
+    return decision
+
+
+def can_remember(user: User | AnonymousUser, gate: ApprovalGate) -> bool:
+    """Whether `check_remember` would pass. Which rules can be made is for `proposals` to say."""
+    try:
+        check_remember(user, gate)
+    except (NotVisible, NotAllowed, BadRule):
+        return False
+    return True
+
+
+@needs_transaction
+def make_rule(gate_id: uuid.UUID, user: User, choice: RuleChoice, *, now: datetime) -> ToolRule:
+    """Remember the approval of a gate as a rule, in the ledger too.
+
+    Raises:
+        NotVisible, NotAllowed: see `check_remember`; NotVisible for a gate that is not there, too.
+        BadRule: not an approval that stands, without an end, or a rule that would never speak.
+    """
+    gate = ApprovalGate.objects.select_for_update().filter(pk=gate_id).first()
+    if gate is None:
+        raise NotVisible
+    decision = check_remember(user, gate)
     _check_choice(choice)
     arguments = unseal(gate.arguments_sealed)
     rule = _new_rule(gate, choice, arguments, now)

@@ -11,4 +11,5 @@ urlpatterns = [
     path("queue/<uuid:gate_id>/", views.gate, name="gate"),
     path("queue/<uuid:gate_id>/decide/", views.decide, name="decide"),
     path("queue/<uuid:gate_id>/undo/", views.undo, name="undo"),
+    path("queue/<uuid:gate_id>/remember/", views.remember, name="remember"),
 ]

@@ -1,22 +1,24 @@
-"""The review queue: rows, one call in full, deciding and undoing. Access first, one domain call, then the answer."""
+"""The review queue: rows, one call in full, deciding, undoing, remembering. Access first, then one domain call."""
 
 from __future__ import annotations
 
 import uuid
 from typing import Any
 
+from django.contrib import messages
 from django.db import transaction
 from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render, resolve_url
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import gates, pages
+from approvals import gates, pages, rules
 from approvals.errors import (
     AlreadyDecided,
     AlreadyVoted,
     ApprovalError,
     BadBallot,
+    BadRule,
     Expired,
     GateMoved,
     HoldOver,
@@ -26,7 +28,7 @@ from approvals.errors import (
     StaleView,
     Tampered,
 )
-from approvals.forms import DecisionForm
+from approvals.forms import DecisionForm, RememberForm
 from approvals.models import ApprovalGate, Decision
 from approvals.types import Risk
 from routekit_site.tenancy.access import check_capability
@@ -220,3 +222,42 @@ def undo(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
     if wants_json(request):
         return JsonResponse({"state": found.state})
     return HttpResponseRedirect(resolve_url("gate", gate_id))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@signed_in
+def remember(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
+    """Make a rule from an approval: three proposals, each with what it would have passed in the last 30 days."""
+    found = _gate(request, gate_id)
+    try:
+        rules.check_remember(request.user, found)
+    except BadRule as error:
+        return _gate_page(request, found, 409, problem=str(error))
+    form = RememberForm(request.POST or None)
+    problem_text = ""
+    if form.is_valid():
+        try:
+            with transaction.atomic(durable=True):
+                rule = rules.make_rule(gate_id, request.user, form.choice(), now=database_now())
+        except BadRule as error:
+            problem_text = str(error)
+        else:
+            messages.success(request, f"Remembered: {rule.summary}.")
+            return HttpResponseRedirect(resolve_url("gate", gate_id))
+    return _remember_page(request, found, form, problem_text)
+
+
+def _remember_page(request: TenantRequest, found: ApprovalGate, form: RememberForm, problem_text: str) -> HttpResponse:
+    any_agent = request.POST.get("scope", request.GET.get("scope", "")) == rules.Scope.TENANT
+    scope = rules.Scope.TENANT if any_agent else rules.Scope.AGENT
+    facts = {
+        "gate": found,
+        "sentence": pages.sentence_of(found),
+        "form": form,
+        "scope": scope.value,
+        "proposals": rules.proposals(found, now=database_now(), scope=scope),
+        "problem": problem_text,
+        "place": "queue",
+    }
+    return render(request, "approvals/remember.html", facts, status=422 if request.method == "POST" else 200)

@@ -333,7 +333,9 @@ def test_rules_are_counted_faded_when_over_and_revoked_with_one_click(house: Hou
     opened = house.open({"path": "reports/a.md", "text": "x"})
     decision = house.decide(opened, house.cast.rita)
     with transaction.atomic():
-        rule = rules.make_rule(decision.pk, house.cast.rita, RuleChoice(Reach.SIMILAR, max_uses=7), now=timezone.now())
+        rule = rules.make_rule(
+            decision.gate_id, house.cast.rita, RuleChoice(Reach.SIMILAR, max_uses=7), now=timezone.now()
+        )
     page = adam.get(RULES).content.decode()
     assert "0 of 7" in page
     assert f'value="{rule.pk}"' in page
@@ -354,7 +356,7 @@ def test_another_tenants_rule_cannot_be_seen_or_revoked(house: House, client_of:
     opened = house.open({"path": "reports/a.md", "text": "x"})
     decision = house.decide(opened, house.cast.rita)
     with transaction.atomic():
-        rule = rules.make_rule(decision.pk, house.cast.rita, RuleChoice(Reach.ANY), now=house.later(2))
+        rule = rules.make_rule(decision.gate_id, house.cast.rita, RuleChoice(Reach.ANY), now=house.later(2))
     ada = client_of(house.cast.ada)
     assert str(rule.pk) not in ada.get(RULES).content.decode()
     assert ada.get(reverse("admin:approvals_toolrule_change", args=[rule.pk])).status_code == 404
@@ -368,7 +370,7 @@ def test_a_rule_is_neither_added_changed_nor_deleted_by_hand(house: House, adam:
     opened = house.open()
     decision = house.decide(opened, house.cast.rita)
     with transaction.atomic():
-        rule = rules.make_rule(decision.pk, house.cast.rita, RuleChoice(Reach.ANY), now=house.later(2))
+        rule = rules.make_rule(decision.gate_id, house.cast.rita, RuleChoice(Reach.ANY), now=house.later(2))
     assert adam.get(reverse("admin:approvals_toolrule_change", args=[rule.pk])).status_code == 200
     assert adam.post(reverse("admin:approvals_toolrule_change", args=[rule.pk]), {"max_uses": 9}).status_code == 403
     assert adam.post(reverse("admin:approvals_toolrule_delete", args=[rule.pk]), {"post": "yes"}).status_code == 403

@@ -34,7 +34,7 @@ def approved(house: House, path: str = "reports/a.md") -> tuple[Opened, Decision
 
 def make(house: House, decision: Decision, choice: RuleChoice = SIMILAR, user: User | None = None) -> ToolRule:
     with transaction.atomic():
-        return rules.make_rule(decision.pk, user or house.cast.rita, choice, now=house.later(2))
+        return rules.make_rule(decision.gate_id, user or house.cast.rita, choice, now=house.later(2))
 
 
 def verdict(house: House, path: str = "reports/b.md", *, after: float = 3, **changes: Any) -> Any:
@@ -160,6 +160,16 @@ def test_uses_are_counted_one_by_one_until_none_is_left(house: House) -> None:
         rules.use(str(rule.pk), now=house.later(4))
     rule.refresh_from_db()
     assert (rule.uses, rule.last_used_at) == (2, house.later(4))
+
+
+def test_a_rule_falls_with_the_approval_that_it_was_made_from(house: House) -> None:
+    opened, decision = approved(house)
+    rule = make(house, decision)
+    assert isinstance(verdict(house), Allow)
+    house.undo(opened, house.cast.rita, after=3)
+    assert isinstance(verdict(house), NeedsApproval)
+    with pytest.raises(RuleOver), transaction.atomic():
+        rules.use(rule.pk, now=house.later(4))
 
 
 def test_one_click_revokes(house: House) -> None:

@@ -104,7 +104,7 @@ def test_a_remembered_rule_speaks_for_the_time_it_was_in_force(house: House) -> 
     opened = house.open({"path": "reports/a.md", "text": "x"})
     decision = house.decide(opened, house.cast.rita)
     with transaction.atomic():
-        rule = rules.make_rule(decision.pk, house.cast.rita, RuleChoice(Reach.ANY), now=house.later(10))
+        rule = rules.make_rule(decision.gate_id, house.cast.rita, RuleChoice(Reach.ANY), now=house.later(10))
     write = replace(
         READ, tool="write_file", arguments={"path": "b", "text": "y"}, reversibility=Reversibility.REVERSIBLE
     )
