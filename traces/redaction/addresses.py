@@ -18,7 +18,7 @@ _NOT_PERSONAL = frozenset({"0.0.0.0", "127.0.0.1", "255.255.255.255"})  # noqa: 
 def find_ip(view: str, position: int) -> Span | None:
     """Return the address that begins at ``position``, if one does and it can identify somebody."""
     before = view[position - 1] if position else " "
-    if before.isalnum() or before in "_.:%" and _continues(view, position, before):
+    if before.isalnum() or (before in "_.:%" and _continues(view, position, before)):
         return None
     version4 = _IPV4.match(view, position)
     if version4 is not None:

@@ -63,7 +63,7 @@ def _unescape(match: re.Match[str]) -> str:
     width = match.end() - match.start()
     if match[1]:
         character = chr(int(match[1], 16))
-        return (character if character.isprintable() else " ") + FILLER * (width - 1)
+        return character + FILLER * (width - 1)
     if match[2]:
         if match[2] in _WHITESPACE_ESCAPES:
             return ("\n" if match[2] in "nr" else " ") * width

@@ -38,11 +38,13 @@ _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{8,4096}={0,2}")
 _COPULA = re.compile(r"(?i)[ \t]{1,2}(?:is|was|to|ist|est|es|lautet|[^\s\w\"'])[ :]$")
 # A value without quotes ends at a space, a quote or a bracket of markup, and at punctuation before the next name or space.
 _UNQUOTED = re.compile(
-    r"(?:[^\s\"'`<>\x00\x1a;&,\\]|[;&](?![\w.-]{1,40}=|\s|$|[\"'])|,(?![\w.-]{1,40}=|\s|$|[\"'])|\\(?![nrt\"])){1,96}",
+    r"(?:[^\s\"'`<>\x00;&,\\]|[;&](?![\w.-]{1,40}=|\s|$|[\"'])|,(?![\w.-]{1,40}=|\s|$|[\"'])|\\(?![nrt\"])){1,96}",
 )
 _JUDGED = 96  # characters of a value that are judged; its rest only belongs to it
 _QUOTED_REACH = 512
-_MASKED = re.compile(r"(?i)[*x•●.\-_#?…]{2,}|\[?[\[(<]?(?:redacted|hidden|masked|filtered|removed|omitted|secret|snip).{0,24}")
+_MASKED = re.compile(
+    r"(?i)[*x•●.\-_#?…]{2,}|\[?[\[(<]?(?:redacted|hidden|masked|filtered|removed|omitted|secret|snip).{0,24}"
+)
 _PLACEHOLDER = re.compile(
     r"(?i)\$\{.*|\$\(.*|\{\{.*|\{[\w.]*\}.*|<.*|%\(?\w*\)?[sd]?|%.*%|\$[a-z_]\w*|\[[^\]]*\]|\(.*"
     r"|(?:os|process|env|sys|self|cls|this|config|settings|request|req|args|kwargs|params|options|opts|secrets|vault|data|ctx|context"
@@ -50,13 +52,19 @@ _PLACEHOLDER = re.compile(
     r"|string|str|int|bool|bytes|any|object|empty|blank|unknown|invalid|missing|n/?a|tbd|example|changeme|change_me|placeholder)\b.*",
 )
 # What a whole value must be to be left under a secret's name: narrower, because the name is proof enough.
-_REFERENCE = re.compile(r"\$\{[^}]*\}|\{\{[^}]*\}\}|<[\w -]*>|\$[A-Z_]+|%[A-Z_]+%|\[[A-Z_]+\]|(?i:null|none|true|false|undefined)")
-_CODE = re.compile(r"[A-Za-z_][\w.]*\(.*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z_][\w.]*\[[\w\"'.]+\].*|[A-Z][A-Z_]{3,}")
+_REFERENCE = re.compile(
+    r"\$\{[^}]*\}|\{\{[^}]*\}\}|<[\w -]*>|\$[A-Z_]+|%[A-Z_]+%|\[[A-Z_]+\]|(?i:null|none|true|false|undefined)"
+)
+_CODE = re.compile(
+    r"[A-Za-z_][\w.]*\(.*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z_][\w.]*\[[\w\"'.]+\].*|[A-Z][A-Z_]{3,}"
+)
 _DIGIT = re.compile(r"\d")
 _LETTER = re.compile(r"[^\W\d_]")
 _SYMBOL = re.compile(r"[^\w./-]")
 _IRREGULAR = re.compile(r"[a-z][A-Z]")
-_PASSWORD_WORD = re.compile(r"(?i)pass|pwd|psw|kennwort|mdp|contrase|senha|clave|parola|wachtwoord|has.o|senord|heslo|parol|密|パスワード|пароль|비밀")
+_PASSWORD_WORD = re.compile(
+    r"(?i)pass|pwd|psw|kennwort|mdp|contrase|senha|clave|parola|wachtwoord|has.o|senord|heslo|parol|密|パスワード|пароль|비밀"
+)
 _PASSWORD_NOUN = re.compile(r"(?i)passw|passphrase|passcode|" + _PASSWORD_WORD.pattern.removeprefix("(?i)pass|"))
 _SHORTEST = 4
 _SHORTEST_UNQUOTED = 6
@@ -101,7 +109,7 @@ def _past_colon(view: str, position: int) -> int:
 
 def _name(view: str, start: int, end: int) -> str:
     """Return the name that ends at ``end``; the trigger saw its ASCII part only, from ``start``."""
-    if start and not view[start - 1].isascii() or not view[start].isascii():
+    if (start and not view[start - 1].isascii()) or not view[start].isascii():
         match = _NAME_REVERSED.match(view[max(0, end - _LONGEST_NAME) : end][::-1])
         return "" if match is None else match[0][::-1].replace(FILLER, "")
     return view[max(start, end - _LONGEST_NAME) : end].replace(FILLER, "").strip(".-")
@@ -160,7 +168,7 @@ def _unquoted_end(view: str, start: int) -> int:
         return start
     end = match.end()
     # A closing bracket or a full stop belongs to the sentence, not to the secret, unless it was opened inside.
-    while end > start and (view[end - 1] in ".,;:\\" or (view[end - 1] in ")]}" and not _opened(view[start:end]))):
+    while end > start and (view[end - 1] in ".,;:\\\x1a" or (view[end - 1] in ")]}" and not _opened(view[start:end]))):
         end -= 1
     return end
 

@@ -25,21 +25,18 @@ _ASCII_TLD = re.compile(r"(?:xn--[A-Za-z0-9-]{1,59}|[A-Za-z]{2,24})(?![A-Za-z0-9
 _FOREIGN_TLD = re.compile(r"[^\x00-\x19\x1b-\x7f\u3000-\u3002\uff00-\uff65\u2000-\u206f\u300c-\u3011]{2,64}")
 _KANA = re.compile(r"[\u3041-\u30ff]")
 _NO_SPACE_SCRIPT = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\u0e01-\u0e4e]")
-_IDN_TLDS = (
-    "中国 中國 公司 网络 網絡 网址 香港 台湾 台灣 新加坡 澳門 澳门 商城 集团 我爱你 在线 中文网 世界 信息 移动 商标 餐厅 娱乐 游戏 企业"
-    " 政府 机构 组织机构 手机 한국 닷컴 닷넷 삼성 みんな ストア コム セール グーグル 世界 คอม ไทย"
-).split()
+_IDN_TLDS = ["中国", "中國", "公司", "网络", "網絡", "网址", "香港", "台湾", "台灣", "新加坡", "澳門", "澳门", "商城", "集团", "我爱你", "在线", "中文网", "世界", "信息", "移动", "商标", "餐厅", "娱乐", "游戏", "企业", "政府", "机构", "组织机构", "手机", "한국", "닷컴", "닷넷", "삼성", "みんな", "ストア", "コム", "セール", "グーグル", "世界", "คอม", "ไทย"]
 
 _AUTHORITY = re.compile(r"[^\s/\"'<>\x00]{0,512}")
 _USERINFO_BREAK = re.compile(r"[,;()]")
-_PLACEHOLDER_PASSWORD = re.compile(r"(?i)[*x.•]+|<.*|\$?\{.*|\$[A-Z_]+|%[({s].*|\[.*|pass(?:word|wd)?|pwd|secret|token|your.*|")
+_PLACEHOLDER_PASSWORD = re.compile(
+    r"(?i)[*x.•]+|<.*|\$?\{.*|\$[A-Z_]+|%[({s].*|\[.*|pass(?:word|wd)?|pwd|secret|token|your.*|"
+)
 
 # Ends of names such as logo@2x.png or getty@tty1.service that look like a domain.
 _TOKEN_LENGTH = 16  # a user name this long, with digits, is a token: https://<token>@host/
 _FILE_ENDINGS = frozenset(
-    "avif bin bmp bz css csv deb dll doc docx exe gif go gz h htm html ico img ini ipynb iso jar java jpeg jpg js json jsx"
-    " lock log lua map min mjs mount mp3 mp4 pdf php plist png pyc rb rpm scss service slice socket sqlite svg swift"
-    " tar target tgz tif tiff timer toml ts tsx ttf txt wasm wav webm webp whl woff woff2 xls xlsx xml yaml yml zip".split(),
+    ["avif", "bin", "bmp", "bz", "css", "csv", "deb", "dll", "doc", "docx", "exe", "gif", "go", "gz", "h", "htm", "html", "ico", "img", "ini", "ipynb", "iso", "jar", "java", "jpeg", "jpg", "js", "json", "jsx", "lock", "log", "lua", "map", "min", "mjs", "mount", "mp3", "mp4", "pdf", "php", "plist", "png", "pyc", "rb", "rpm", "scss", "service", "slice", "socket", "sqlite", "svg", "swift", "tar", "target", "tgz", "tif", "tiff", "timer", "toml", "ts", "tsx", "ttf", "txt", "wasm", "wav", "webm", "webp", "whl", "woff", "woff2", "xls", "xlsx", "xml", "yaml", "yml", "zip"],
 )
 _SERVICE_USERS = frozenset({"git", "hg", "svn"})
 

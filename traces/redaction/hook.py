@@ -47,8 +47,12 @@ class PIIRedactionHook(BaseModel):
     redact_cards: bool = True
     redact_ids: bool = True
     redact_ips: bool = False
-    redact_patterns: Annotated[tuple[Annotated[tuple[str, str], AfterValidator(_checked)], ...], Field(max_length=MAX_PATTERNS)] = ()
-    replacement: Annotated[str, Field(min_length=1, max_length=MAX_REPLACEMENT_LENGTH), AfterValidator(_inert)] = "[REDACTED]"
+    redact_patterns: Annotated[
+        tuple[Annotated[tuple[str, str], AfterValidator(_checked)], ...], Field(max_length=MAX_PATTERNS)
+    ] = ()
+    replacement: Annotated[str, Field(min_length=1, max_length=MAX_REPLACEMENT_LENGTH), AfterValidator(_inert)] = (
+        "[REDACTED]"
+    )
     redact_responses: bool = True
     mode: Mode = "replacement"
 

@@ -24,33 +24,25 @@ class KeyKind(Enum):
 
 _WORDS = re.compile(r"[A-Z]+(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 _PASSWORDS = frozenset(
-    "password passwords passwd passphrase passcode pass pwd pw psw psswd pword userpass dbpass passwort passwörter kennwort motdepasse passe"
-    " mdp contraseña contrasena contrasenya senha clave parola wachtwoord hasło haslo lösenord losenord heslo şifre sifre salasana"
-    " adgangskode jelszó пароль 密码 密碼 口令 パスワード 비밀번호 암호".split(),
+    ["password", "passwords", "passwd", "passphrase", "passcode", "pass", "pwd", "pw", "psw", "psswd", "pword", "userpass", "dbpass", "passwort", "passwörter", "kennwort", "motdepasse", "passe", "mdp", "contraseña", "contrasena", "contrasenya", "senha", "clave", "parola", "wachtwoord", "hasło", "haslo", "lösenord", "losenord", "heslo", "şifre", "sifre", "salasana", "adgangskode", "jelszó", "пароль", "密码", "密碼", "口令", "パスワード", "비밀번호", "암호"],
 )
 _SECRETS = frozenset(
-    "secret secrets credential credentials creds authorization authentication cookie cookies apikey apikeys apitoken authtoken"
-    " accesstoken refreshtoken secretkey privatekey accesskey sessionid sessiontoken csrftoken xsrftoken clientsecret bearer jwt"
-    " otp cvv cvc cvv2 cvc2 geheimnis privkey sshkey keypass connectionstring".split(),
+    ["secret", "secrets", "credential", "credentials", "creds", "authorization", "authentication", "cookie", "cookies", "apikey", "apikeys", "apitoken", "authtoken", "accesstoken", "refreshtoken", "secretkey", "privatekey", "accesskey", "sessionid", "sessiontoken", "csrftoken", "xsrftoken", "clientsecret", "bearer", "jwt", "otp", "cvv", "cvc", "cvv2", "cvc2", "geheimnis", "privkey", "sshkey", "keypass", "connectionstring"],
 )
 _TOKENS = frozenset({"token", "tok", "令牌", "トークン", "токен", "jeton"})
 _KEY_OWNERS = frozenset(
-    "api access secret private signing encryption encrypt decryption master account shared auth ssh service app application client"
-    " deploy deployment license hmac aes rsa pgp gpg crypto cipher subscription webhook server storage admin session jwt consumer"
-    " function host publishable restricted bot openai anthropic stripe sendgrid twilio groq mistral gemini azure".split(),
+    ["api", "access", "secret", "private", "signing", "encryption", "encrypt", "decryption", "master", "account", "shared", "auth", "ssh", "service", "app", "application", "client", "deploy", "deployment", "license", "hmac", "aes", "rsa", "pgp", "gpg", "crypto", "cipher", "subscription", "webhook", "server", "storage", "admin", "session", "jwt", "consumer", "function", "host", "publishable", "restricted", "bot", "openai", "anthropic", "stripe", "sendgrid", "twilio", "groq", "mistral", "gemini", "azure"],
 )
 _ABOUT = frozenset(
-    "name names type types count counts length len policy policies url uri urls endpoint id ids expires expiry expiration ttl at in"
-    " required enabled disabled field fields label min max size limit limits usage used hint strength changed updated created reset"
-    " rotation file path dir env variable var ref reference status valid validity version validator validators validation prompt"
-    " rule rules format manager provider store storage schema description title placeholder help message error errors exists"
-    " confirmation confirm source method mode kind scheme algorithm domain domains jar consent banner index position offset limiter"
-    " budget price cost costs per rate rates windows window stats details logprobs ids_only free based".split(),
+    ["name", "names", "type", "types", "count", "counts", "length", "len", "policy", "policies", "url", "uri", "urls", "endpoint", "id", "ids", "expires", "expiry", "expiration", "ttl", "at", "in", "required", "enabled", "disabled", "field", "fields", "label", "min", "max", "size", "limit", "limits", "usage", "used", "hint", "strength", "changed", "updated", "created", "reset", "rotation", "file", "path", "dir", "env", "variable", "var", "ref", "reference", "status", "valid", "validity", "version", "validator", "validators", "validation", "prompt", "rule", "rules", "format", "manager", "provider", "store", "storage", "schema", "description", "title", "placeholder", "help", "message", "error", "errors", "exists", "confirmation", "confirm", "source", "method", "mode", "kind", "scheme", "algorithm", "domain", "domains", "jar", "consent", "banner", "index", "position", "offset", "limiter", "budget", "price", "cost", "costs", "per", "rate", "rates", "windows", "window", "stats", "details", "logprobs", "ids_only", "free", "based"],
 )
 _CONFIRMATIONS = frozenset({"confirmation", "confirm"})
 # The word that is put before the value of such a field, so that the same rules read fields and prose.
 _CONTEXTS = (
-    (re.compile(r"(?i)passport|passeport|reisepass|pasaporte|passaporto|paspoort|паспорт|护照|護照|パスポート"), "passport: "),
+    (
+        re.compile(r"(?i)passport|passeport|reisepass|pasaporte|passaporto|paspoort|паспорт|护照|護照|パスポート"),
+        "passport: ",
+    ),
     (re.compile(r"(?i)ssn|social_?sec|tax_?id"), "ssn: "),
     (
         re.compile(
@@ -60,8 +52,11 @@ _CONTEXTS = (
     ),
     (re.compile(r"(?i)card|(?<![a-z])pan(?![a-z])|tarjeta|karte"), "card: "),
 )
-_TYPED_TOKEN = re.compile(r"\[[A-Z_]+(?::[a-z2-7]+)?\]")  # a name that was redacted before
-_LONGEST_KEY = 128
+_MEMBER = re.compile(r"\w\[([a-z][\w-]{0,60})\]$")  # user[password] of a form
+_NAME = re.compile(
+    r"[\w\s.:@+/$-]*"
+)  # other characters are those of a sentence, of code, or of a token put there before
+_LONGEST_KEY = 128  # characters of a name that are read, from its end
 _SHORT_KEY = 15  # an identifier this short is neither an address nor a token
 
 # A string of a JSON document that may be such a name: a superset of what kind_of tells apart, for one RE2 pass.
@@ -69,8 +64,8 @@ NAME_TRIGGER = (
     r"(?i:pass|pwd|pw\b|psw|pword|kennwort|mdp|contrase|senha|clave|parola|wachtwoord|has.o|l.senord|heslo|.ifre|salasana|adgangskode"
     r"|jelsz|secret|credential|creds|auth|cookie|key|session|csrf|xsrf|bearer|jwt|otp|cv[vc]|geheimnis|connection|jeton|\?"
     r"|phone|mobil|cell|tel|fax|sms|whatsapp|handy|rufnummer|contact|msisdn|ssn|social|tax|card|pan|tarjeta|karte)"
-    r"[^\":,{}\[\]]{0,40}\"[:,]"
-    r"|(?i:tok(?:en)?)(?:[^a-z\":,{}\[\]][^\":,{}\[\]]{0,40})?\"[:,]"  # not tokens, of which every trace has many
+    r"[^\"]{0,40}\"[:,]"
+    r"|(?i:tok(?:en)?)(?:[^a-z\"][^\"]{0,40})?\"[:,]"  # not tokens, of which every trace has many
 )
 
 
@@ -95,9 +90,11 @@ def field_name(name: str) -> FieldName | None:
 @lru_cache(maxsize=8192)
 def kind_of(name: str) -> KeyKind:
     """Return what the field name ``name`` says about its value, in any case style and in the usual languages."""
-    if len(name) > _LONGEST_KEY:
+    member = _MEMBER.search(name)
+    name = member[1] if member is not None else name[-_LONGEST_KEY:]
+    if not _NAME.fullmatch(name):
         return KeyKind.PLAIN
-    words = [word.lower() for word in _WORDS.findall(_TYPED_TOKEN.sub(" ", name) if "[" in name else name)]
+    words = [word.lower() for word in _WORDS.findall(name)]
     if _is_secret(words):
         return KeyKind.SECRET
     return KeyKind.CONTEXT if context_of(name) else KeyKind.PLAIN
@@ -117,7 +114,9 @@ def label_of(name: str) -> Label:
 def _is_secret(words: list[str]) -> bool:
     if not words:
         return False
-    while len(words) > 1 and (words[-1].isdigit() or words[-1] in {"value", "string", "header", "raw", "text", "plain", "hash"}):
+    while len(words) > 1 and (
+        words[-1].isdigit() or words[-1] in {"value", "string", "header", "raw", "text", "plain", "hash"}
+    ):
         words = words[:-1]
     last = words[-1]
     if last in _CONFIRMATIONS and len(words) > 1:
@@ -132,7 +131,9 @@ def _is_secret(words: list[str]) -> bool:
     return (
         not _SECRETS.isdisjoint(words)
         or not (_PASSWORDS - {"pass", "pw", "clave"}).isdisjoint(words)
-        or joined.endswith(("password", "passwd", "passphrase", "secret", "apikey", "motdepasse", "authtoken", "accesstoken"))
+        or joined.endswith(
+            ("password", "passwd", "passphrase", "secret", "apikey", "motdepasse", "authtoken", "accesstoken")
+        )
         or (last == "auth" and len(words) == 1)
         or ("session" in words and last == "id")
     )

@@ -10,7 +10,11 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 from traces.redaction.spans import Label, Span
 
 _CARD = re.compile(r"\d(?:[ -]?\d){12,18}(?!\d)")
-_CARD_GROUPS = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (6, 13), (4, 4, 5), (8, 8)})
+_CARD_GROUPS = frozenset(
+    {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (6, 13), (4, 4, 5), (8, 8)}
+)
+
+
 def _issuers() -> dict[str, frozenset[int]]:
     """Lengths of a card's number by its first four digits."""
     table: dict[str, set[int]] = {}
@@ -39,7 +43,9 @@ _CARD_CONTEXT = re.compile(r"(?i)card|\bpan\b|carte|karte|tarjeta|cart[aã]o|car
 _USUAL_CARD_LENGTH = 16  # longer ones exist, but a bare run of 19 digits is more often an identifier
 
 _SSN = re.compile(r"(?!000|666|9)\d{3}([- ]?)(?!00)\d{2}\1(?!0000)\d{4}(?!\d|[-.]\d|[ ]\d)")
-_SSN_CONTEXT = re.compile(r"(?i)\bs\.?s\.?n\b|\bss ?#|social.?sec|soc\.? sec|sozialversicherung|s.cu(?:rit.)? soc|tax.?id|\btin\b|itin")
+_SSN_CONTEXT = re.compile(
+    r"(?i)\bs\.?s\.?n\b|\bss ?#|social.?sec|soc\.? sec|sozialversicherung|s.cu(?:rit.)? soc|tax.?id|\btin\b|itin"
+)
 
 _EXTENSION = re.compile(
     r"(?i)(?:,? ?(?:ext(?:ension)?\b\.?|extn\b\.?|x|durchwahl|poste|interno|anexo|ramal|доб\.?|#)[ :.]{0,2}|;ext=)\d{1,6}(?!\d)",
@@ -55,7 +61,9 @@ _NANP = re.compile(r"(?:1[-. ]?)?(?:\([2-9]\d{2}\)[-. ]?|[2-9]\d{2}[-. ])\d{3}[-
 _TRUNK = re.compile(r"\(?0[1-9]\d{0,4}\)?(?:[ ./-]{0,2}\d{1,8}){0,5}(?!\d)")
 _GROUPED = re.compile(r"\(\d\d\) ?9?\d{4}-\d{4}(?!\d|-\d)|1[3-9]\d([ -])\d{4}\1\d{4}(?! ?\d|-\d)")  # Brazil, China
 _INDIAN = re.compile(r"[6-9]\d{4}[ -]\d{5}(?! ?\d|-\d)")
-_DATE = re.compile(r"(?:19|20)\d\d([-./ ])(?:0?[1-9]|1[0-2])\1(?:[0-2]?\d|3[01])|(?:[0-2]?\d|3[01])([-./ ])(?:[0-2]?\d|3[01])\2(?:19|20)\d\d")
+_DATE = re.compile(
+    r"(?:19|20)\d\d([-./ ])(?:0?[1-9]|1[0-2])\1(?:[0-2]?\d|3[01])|(?:[0-2]?\d|3[01])([-./ ])(?:[0-2]?\d|3[01])\2(?:19|20)\d\d"
+)
 # Groups of national numbers that begin with the trunk prefix 0; the last one is never of five digits after hyphens.
 _TRUNK_GROUPS = (
     re.compile(r"0[1-9](?:([ .-]?)\d\d)(?:\1\d\d){3}"),  # France: 06 12 34 56 78

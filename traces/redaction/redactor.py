@@ -157,7 +157,10 @@ class Redactor:
             custom = self._outside_tokens(text, custom)
         spans = merge([*found, *custom]) if custom else found
         return [
-            Hit(span, custom[span] if span in custom else self._replacement.token(span.label, text[span.start : span.end]))
+            Hit(
+                span,
+                custom[span] if span in custom else self._replacement.token(span.label, text[span.start : span.end]),
+            )
             for span in spans
         ]
 

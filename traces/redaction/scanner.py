@@ -40,14 +40,11 @@ class _Pass(NamedTuple):
     nested: bool
 
 
-
 _LONG_PHONE_WORDS = (
     r"phones?|mobile|landline|telefon\w{0,7}|t.l.phone|tel.fono|telefone|telefoon|whatsapp|handynummer|rufnummer|durchwahl|cellulare|celular"
     r"|msisdn|hotline|helpline"
 )
-_SHORT_PHONE_WORDS = (
-    r"mobil|mob|cell|tel|fax|sms|handy|portable|m.vil|gsm|contact[ _-]?(?:no|num|number|nr)|call|dial|ring|text|reach|toll.?free|pager"
-)
+_SHORT_PHONE_WORDS = r"mobil|mob|cell|tel|fax|sms|handy|portable|m.vil|gsm|contact[ _-]?(?:no|num|number|nr)|call|dial|ring|text|reach|toll.?free|pager"
 _PHONE_WORDS = rf"{_LONG_PHONE_WORDS}|{_SHORT_PHONE_WORDS}"
 _NUMBER = r"[+(]{0,2}\d(?:[ ().\-/]{0,3}\d){6}"
 _CARD_TRIGGER = r"\b[2-9]\d{3}(?:[ -]?\d{4}){2}[ -]?\d|\b3\d{3}[ -]\d{6}[ -]\d{4}"
@@ -97,7 +94,6 @@ class Scanner:
             found += _scan(scan_pass, view, buffer)
         return merge(found)
 
-
     def is_clean(self, document: str) -> bool:
         """Whether nothing in a JSON ``document`` would be redacted, field names included.
 
@@ -115,7 +111,7 @@ class Scanner:
                 start, end = match.span()
                 name = view[view.rfind('"', 0, start + 1) + 1 : end - 2].replace(FILLER, "")
                 unset = view[end : end + 8].lstrip(" ").startswith(_UNSET)
-                if not unset and _NAME.fullmatch(name) and kind_of(name) is not KeyKind.PLAIN:
+                if not unset and (view[end - 1] == ":" or _NAME.fullmatch(name)) and kind_of(name) is not KeyKind.PLAIN:
                     return False
         return all(next(_scan(scan_pass, view, buffer), None) is None for scan_pass in self._passes)
 
@@ -217,7 +213,11 @@ def _number_behind_word(categories: Categories, view: str, start: int, end: int)
     number = _NUMBER_START.search(view, start, end)
     if number is None:
         return None
-    context = view[start].isascii() and view[start] != "?" or _FOREIGN_PHONE_WORD.search(view, max(0, start - 8), number.start()) is not None
+    context = (
+        (view[start].isascii()
+        and view[start] != "?")
+        or _FOREIGN_PHONE_WORD.search(view, max(0, start - 8), number.start()) is not None
+    )
     return _number(categories, view, number.start(), context=context)
 
 

@@ -31,7 +31,7 @@ _FORMS: tuple[tuple[Label, str, str], ...] = (
     (Label.AWS_KEY, r"ABSK", r"[A-Za-z0-9+/]{100,}={0,2}"),
     (Label.VENDOR_TOKEN, r"AIza", rf"{_W}{{30,}}"),
     (Label.VENDOR_TOKEN, r"GOCSPX-", rf"{_W}{{20,}}"),
-    (Label.VENDOR_TOKEN, r"ya29\.", rf"[A-Za-z0-9_.-]{{20,}}"),
+    (Label.VENDOR_TOKEN, r"ya29\.", r"[A-Za-z0-9_.-]{20,}"),
     (Label.VENDOR_TOKEN, r"1//0", rf"{_W}{{40,}}"),
     (Label.VENDOR_TOKEN, r"gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|ffct|oas|wt)-", r"[A-Za-z0-9_.-]{16,}"),
     (Label.VENDOR_TOKEN, r"GR1348941", rf"{_W}{{20}}"),
@@ -67,7 +67,7 @@ _FORMS: tuple[tuple[Label, str, str], ...] = (
     (Label.VENDOR_TOKEN, r"r8_", rf"{_A}{{37}}"),
     (Label.VENDOR_TOKEN, r"pplx-", rf"{_A}{{40,}}"),
     (Label.VENDOR_TOKEN, r"xai-", rf"{_A}{{60,}}"),
-    (Label.VENDOR_TOKEN, r"csk-", rf"[a-z0-9]{{40,}}"),
+    (Label.VENDOR_TOKEN, r"csk-", r"[a-z0-9]{40,}"),
     (Label.VENDOR_TOKEN, r"fw_", rf"{_A}{{22,}}"),
     (Label.VENDOR_TOKEN, r"tvly-", rf"{_W}{{20,}}"),
     (Label.VENDOR_TOKEN, r"tgp_v1_", rf"{_W}{{40,}}"),
@@ -162,9 +162,12 @@ _PEM_HEADER = re.compile(_PEM_BEGIN)
 _PEM_END = re.compile(r"-----END (?:[A-Z0-9 ]{1,30} )?PRIVATE KEY(?: BLOCK)?-----")
 _PEM_BODY = re.compile(r"[A-Za-z0-9+/=\s:,. \x1a\\-]*")
 _PUTTY_END = re.compile(r"Private-MAC: *[0-9a-f]+")
-_KEY_REACH = 16 << 10  # characters in which a private key must end; one that does not is taken as far as it looks like one
+_KEY_REACH = (
+    16 << 10
+)  # characters in which a private key must end; one that does not is taken as far as it looks like one
 _SHORTEST_PREFIX = 2
 _HEAD = 72  # characters of a token in which a digit or capital tells it from words of prose
+_RUN = re.compile(r"[A-Za-z0-9_-]+")
 _UNLIKE_PROSE = re.compile(r"[A-Z0-9]")
 
 
@@ -213,7 +216,9 @@ def find_token(view: str, position: int) -> Span | None:
         match = pattern.match(view, position)
         if match is not None and (best is None or match.end() > best.end):
             best = Span(position, match.end(), label)
-    return best
+    # Letters that follow without a break go too: two tokens run together, or one longer than its form.
+    run = _RUN.match(view, best.end) if best is not None else None
+    return Span(position, run.end(), best.label) if best is not None and run is not None else best
 
 
 def _private_key(view: str, position: int) -> Span | None:

@@ -49,7 +49,9 @@ class Tree:
         self._replacement = replacement
         self._rewrite = rewrite
         self._secrets = secrets
-        self._every_name = every_name  # whether even short plain names are read, because a tenant's pattern may match one
+        self._every_name = (
+            every_name  # whether even short plain names are read, because a tenant's pattern may match one
+        )
         self._nodes: list[_Node] = []
         self._texts: list[str] = []
         self._places: list[tuple[int, Any]] = []  # of each text: its node and its key there
