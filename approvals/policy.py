@@ -88,6 +88,12 @@ def offered(tools: Iterable[str], policy: PolicyFacts) -> tuple[str, ...]:
     return tuple(tool for tool in tools if denial(tool, policy) is None)
 
 
+def reversibility_of(tool: str, declared: Reversibility, policy: PolicyFacts) -> Reversibility:
+    """The class that counts: the tenant's word where its allow-list has one, else what the tool declares."""
+    allowance = policy.allowances.get(tool)
+    return declared if allowance is None or allowance.reversibility is None else allowance.reversibility
+
+
 def gated_permissions(call: CallFacts, policy: PolicyFacts) -> tuple[ToolPermission, ...]:
     """The permissions of the call for which the gate policy wants approval, sorted by name."""
     gate = policy.hooks.approval_gate
@@ -141,7 +147,7 @@ def _refused_call(call: CallFacts, allowance: AllowanceFacts, outside: ArgumentC
 
 def _person_only(call: CallFacts, policy: PolicyFacts, outside: ArgumentConstraint | None) -> NeedsApproval | None:
     """The need for a person that neither a callback nor a remembered rule can meet."""
-    if (policy.allowances[call.tool].reversibility or call.reversibility) is Reversibility.IRREVERSIBLE:
+    if reversibility_of(call.tool, call.reversibility, policy) is Reversibility.IRREVERSIBLE:
         reason = f"`{call.tool}` needs approval: what it does can't be undone"
         return _ask(call, policy, Level.GATE, IRREVERSIBLE, reason)
     if outside is not None:

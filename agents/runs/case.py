@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -100,6 +100,8 @@ class Case:
         change: Mapping[str, Any] | None = None,
     ) -> gates.GateRequest:
         """What `gates.open_gate` needs to ask a person about this call."""
+        counts = policy.reversibility_of(manifest.name, manifest.reversibility, self.facts)
+        manifest = replace(manifest, reversibility=counts)
         context = self.context(manifest, arguments)
         tool = registry.tool_named(manifest.name)
         presentation = present(

@@ -1,0 +1,96 @@
+"""Policy met by real runs: what denies is told, what was remembered passes and is counted, what is kept is sealed."""
+
+from __future__ import annotations
+
+from django.conf import LazySettings
+from django.db import transaction
+
+from agents.states import CallState, RunState
+from approvals import rules
+from approvals.models import RecordedCall, TenantPolicy, ToolRule
+from approvals.policy_facts import tenant_policy
+from approvals.rules import Reach, RuleChoice
+from approvals.simulation import draft, simulate
+from approvals.types import AllowanceMode, Reversibility, Risk, ToolFilter
+from routekit_site.tenancy.clock import database_now
+from tests.runs.conftest import Bench, allow
+
+WRITE = 'write_file {"path": "reports/a.txt", "text": "All is well."}'
+
+
+def remember(bench: Bench) -> ToolRule:
+    """Approve a write of `reports/a.txt` and make the similar calls of this agent pass."""
+    run = bench.go(WRITE)
+    gate = bench.gate(run)
+    bench.decide(gate)
+    with transaction.atomic():
+        rule = rules.make_rule(gate.pk, bench.cast.rita, RuleChoice(Reach.SIMILAR), now=database_now())
+    assert bench.advance(run).state == RunState.SUCCEEDED
+    return rule
+
+
+def test_a_remembered_approval_lets_the_next_run_pass_and_is_counted(bench: Bench) -> None:
+    rule = remember(bench)
+    run = bench.go(WRITE.replace("a.txt", "b.txt"))
+    assert run.state == RunState.SUCCEEDED
+    (call,) = bench.calls(run)
+    assert (call.state, call.level, call.rule) == (CallState.SUCCEEDED, "rule", f"rule {rule.pk}")
+    assert (bench.folder / "reports/b.txt").read_text() == "All is well."
+    rule.refresh_from_db()
+    assert rule.uses == 1
+    assert bench.go(WRITE.replace("reports", "elsewhere")).state == RunState.WAITING
+
+
+def test_a_revoked_rule_asks_again(bench: Bench) -> None:
+    rule = remember(bench)
+    with transaction.atomic():
+        rules.revoke(rule.pk, bench.cast.rita, now=database_now())
+    assert bench.go(WRITE).state == RunState.WAITING
+
+
+def test_a_gate_carries_the_tenants_own_class_of_the_tool(bench: Bench) -> None:
+    allow(bench.cast.acme.pk, "write_file", AllowanceMode.ALLOW, reversibility=Reversibility.IRREVERSIBLE)
+    gate = bench.gate(bench.go(WRITE))
+    assert (gate.reversibility, gate.risk, gate.rule) == (Reversibility.IRREVERSIBLE, Risk.HIGH, "irreversible")
+    assert gate.presentation["reversibility"]["class"] == Reversibility.IRREVERSIBLE
+    assert rules.proposals(gate, now=database_now()) == ()
+
+
+def test_denied_at_every_level_the_model_is_told_not_allowed(bench: Bench, settings: LazySettings) -> None:
+    allow(bench.cast.acme.pk, "read_file", AllowanceMode.DENY)
+    settings.ROUTEKIT_TOOL_FILTER = ToolFilter(denied_tools=("list_*",), locked_denied_tools=("calc*",))
+    line = 'read_file {"path": "notes.txt"}\nlist_directory {}\ncalculator {"expression": "1"}'
+    by_site = bench.calls(bench.go(line))
+    assert [call.level for call in by_site] == ["tenant", "site", "site"]
+    bench.agent.tool_filter = {"denied_tools": ["list_*"], "allowed_tools": None}
+    bench.agent.save()
+    by_agent = bench.calls(bench.go(line))
+    assert [call.level for call in by_agent] == ["tenant", "agent", "site"]
+    for call in (*by_site, *by_agent):
+        assert (call.state, call.attempts) == (CallState.DENIED, 0)
+        assert "not allowed" in call.reason
+
+
+def test_a_callback_that_denies_is_told_as_a_refused_approval(bench: Bench, settings: LazySettings) -> None:
+    callback = "tests.policy.approval_callbacks.deny"
+    settings.ROUTEKIT_APPROVAL_CALLBACKS = (callback,)
+    TenantPolicy.objects.update(approval_callback=callback)
+    run = bench.go(WRITE)
+    (call,) = bench.calls(run)
+    assert (run.state, call.state) == (RunState.SUCCEEDED, CallState.DENIED)
+    assert "approval was refused" in call.reason
+    assert "approval was refused" in bench.told(run)[0]
+
+
+def test_every_judged_call_can_be_simulated_and_none_is_kept_in_clear(bench: Bench) -> None:
+    bench.go(f'{WRITE}\ncalculator {{"expression": "6*7"}}\nrun_python {{"code": "print(4711)"}}')
+    kept = {row.tool: row.verdict for row in RecordedCall.objects.all()}
+    assert kept == {"calculator": "allow", "run_python": "deny"}
+    assert not any(b"4711" in bytes(row.arguments_sealed) for row in RecordedCall.objects.all())
+    tenant = bench.cast.acme.pk
+    now = database_now()
+    assert simulate(tenant, draft(tenant), now=now).changed == ()
+    everything = tenant_policy(tenant)
+    everything.require_approval_for_permissions = []
+    found = simulate(tenant, draft(tenant, policy=everything), now=now)
+    assert (found.looked_at, found.counts) == (3, (("ask", "allow", 1),))
