@@ -24,8 +24,9 @@ from approvals.errors import (
     StaleView,
     Tampered,
 )
-from approvals.integrity import gate_faults
+from approvals.integrity import gate_faults, stored_binding
 from approvals.models import ApprovalGate, Decision, DecisionKind
+from approvals.presentation import shows_arguments
 from approvals.states import GateState
 from routekit_site.tenancy.access import check_capability, membership_of
 from routekit_site.tenancy.encryption import fingerprint
@@ -188,8 +189,14 @@ def check_ballot(gate: ApprovalGate, user: User, ballot: Ballot, decisions: Sequ
         raise AlreadyVoted
     if (ballot.digest, ballot.view_digest) != (gate.digest, gate.view_digest):
         raise StaleView
-    if gate_faults(gate):
+    if gate_faults(gate) or not _shows_its_call(gate):
         raise Tampered
+
+
+def _shows_its_call(gate: ApprovalGate) -> bool:
+    """Whether the view that the reviewer read is of the very arguments that would run; the web tier sees for itself."""
+    arguments = stored_binding(gate).arguments
+    return shows_arguments(gate.tenant_id, gate.presentation, gate.redactor_version, arguments)
 
 
 def check_undoable(gate: ApprovalGate, now: datetime) -> None:

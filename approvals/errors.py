@@ -46,6 +46,10 @@ class NoSigningKey(ApprovalError):
     """This process has no key to sign decisions with. Only the web tier has one (ROUTEKIT_SIGNING_KEY)."""
 
 
+class KeysDoNotMatch(NoSigningKey):
+    """Nobody could verify this decision: ROUTEKIT_VERIFY_KEYS lacks the public half of ROUTEKIT_SIGNING_KEY."""
+
+
 class BadGateRequest(ApprovalError):
     """The gate can't be opened: what it would show does not belong to the call."""
 

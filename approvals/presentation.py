@@ -13,14 +13,23 @@ from typing import Any
 from approvals.binding import view_digest_of
 from approvals.errors import NotPresentable
 from approvals.manifests import ToolManifest, risk_of
-from approvals.rendering import Block, Renderer, has_bidirectional, has_hidden, visible
+from approvals.rendering import RENDERING, Block, Renderer, has_bidirectional, has_hidden, visible
 from approvals.requests import HttpCall, hosts_of, mixes_scripts, request_section
 from approvals.textdiff import FileChange, file_section
 from approvals.types import NeedsApproval, Reversibility
 from routekit_site.tenancy.encryption import fingerprint
 from traces.redactors import redactor_for, redactor_version
 
-__all__ = ["FileChange", "HttpCall", "Presentation", "PresentationContext", "Step", "present", "redacted_change"]
+__all__ = [
+    "FileChange",
+    "HttpCall",
+    "Presentation",
+    "PresentationContext",
+    "Step",
+    "present",
+    "redacted_change",
+    "shows_arguments",
+]
 
 VERSION = 1
 _LARGE_CHARACTERS = 20_000
@@ -114,11 +123,26 @@ def present(
             **_call_sections(renderer, arguments, manifest),
             **_context_sections(renderer, context),
             "version": VERSION,
+            "rendering": RENDERING,
         }
     except Exception as error:  # noqa: BLE001 - whatever went wrong, nothing raw may pass, its text included
         message = f"{NotPresentable.__doc__} ({type(error).__name__})"
         raise NotPresentable(message) from None
     return Presentation(data, view_digest_of(data), version)
+
+
+def shows_arguments(tenant_id: int, data: Mapping[str, Any], version: int, arguments: Mapping[str, Any]) -> bool:
+    """Whether a stored view shows exactly these arguments: they are rendered again and compared.
+
+    True without a comparison where the tenant's redaction (`version`) or our rendering has changed since: then they'd
+    look otherwise, and the digests alone bind them. False where they can't be rendered.
+    """
+    try:
+        if data.get("rendering") != RENDERING or redactor_version(tenant_id) != version:
+            return True
+        return bool(data.get("arguments") == _arguments(_renderer(tenant_id), arguments))
+    except Exception:  # noqa: BLE001 - as above
+        return False
 
 
 def redacted_change(tenant_id: int, change: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,10 @@ from typing import Any, Protocol
 Segment = dict[str, str]
 Mark = Callable[[bytes], str]
 
+# Raised with every change of what a value is rendered to (a test notices). The web tier renders a waiting call's
+# arguments again before it takes a decision, and compares only what was rendered by the same code.
+RENDERING = 1
+
 # Above this many escapes in one block they go inline, so that hostile text can't blow a page up sixtyfold.
 ESCAPES_SET_APART = 2000
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from django.conf import settings
 
 from approvals.canonical import canonical
-from approvals.errors import NoSigningKey
+from approvals.errors import KeysDoNotMatch, NoSigningKey
 from approvals.models import ApprovalGate, Decision
 
 # Keeps a signature of a decision from ever being one of something else that the key may sign one day.
@@ -67,13 +67,16 @@ def sign_decision(payload: Mapping[str, Any]) -> str:
 
     Raises:
         NoSigningKey: this process has no private key, as no worker has.
+        KeysDoNotMatch: the workers, who have this process's public keys, could not verify what it signs.
     """
     encoded = settings.ROUTEKIT_SIGNING_KEY
     if not encoded:
         raise NoSigningKey
     key = _private(encoded)
-    signature = b64encode(key.sign(_DOMAIN + canonical(payload))).decode()
-    return f"ed25519:{_key_id(key.public_key())}:{signature}"
+    key_id = _key_id(key.public_key())
+    if key_id not in _public(tuple(settings.ROUTEKIT_VERIFY_KEYS)):
+        raise KeysDoNotMatch
+    return f"ed25519:{key_id}:{b64encode(key.sign(_DOMAIN + canonical(payload))).decode()}"
 
 
 def verify_decision(payload: Mapping[str, Any], signature: str) -> bool:

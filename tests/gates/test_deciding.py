@@ -29,7 +29,7 @@ from routekit_site.tenancy.roles import Role
 from tests.fixtures.gates import ONE, TWO, House
 from traces import ledger
 from traces.errors import LedgerWriteFailed
-from traces.models import LedgerEntry, TraceEvent
+from traces.models import LedgerEntry, RedactionPolicy, TraceEvent
 
 
 def test_an_approval_holds_for_the_tenants_seconds_and_then_its_time_to_run_begins(house: House) -> None:
@@ -237,6 +237,22 @@ def test_nobody_can_decide_what_was_changed_in_the_database(house: House, tamper
     ApprovalGate.objects.filter(pk=opened.gate.pk).update(**tampering)
     with pytest.raises(Tampered):
         house.decide(opened, house.cast.rita)
+
+
+def test_a_view_of_other_arguments_is_refused_although_all_its_digests_hold(house: House) -> None:
+    """What a floor above could do by mistake or malice: show one call and bind another."""
+    honest, other = house.open({"path": "a.txt", "text": "1"}), house.open({"path": "b.txt", "text": "1"})
+    columns = {"presentation": honest.gate.presentation, "view_digest": honest.gate.view_digest}
+    ApprovalGate.objects.filter(pk=other.gate.pk).update(**columns)
+    with pytest.raises(Tampered):
+        house.decide(other, house.cast.rita, other.ballot(view_digest=honest.gate.view_digest))
+
+
+def test_a_call_stays_decidable_when_the_tenants_redaction_has_changed(house: House) -> None:
+    opened = house.open({"path": "10.1.2.3.txt", "text": "1"})
+    RedactionPolicy.objects.create(tenant=house.cast.acme, hook={"redact_ips": True}, version=2)
+    house.decide(opened, house.cast.rita)
+    assert opened.fresh().state == "approved"
 
 
 def test_a_ledger_that_fails_undoes_the_decision(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from approvals.presentation import (
     Step,
     present,
 )
+from approvals.rendering import RENDERING, Renderer
 from approvals.types import Reversibility, ToolPermission
 from tests.fixtures.cast import Cast
 from tests.fixtures.gates import WRITE_FILE, verdict
@@ -351,3 +352,22 @@ def test_a_call_that_cannot_be_redacted_cannot_be_shown(cast: Cast, monkeypatch:
     with pytest.raises(NotPresentable, match="can't be approved") as failure:
         shown(cast, {"path": "a.txt"})
     assert "liddell" not in str(failure.value)
+
+
+class _NothingToMask:
+    """A redactor that finds nothing: what is left is rendering."""
+
+    def spans(self, _text: str) -> list[Any]:
+        return []
+
+    def redact(self, value: Any) -> Any:
+        return value
+
+
+def test_a_change_of_rendering_raises_its_number() -> None:
+    """When this fails, rendering has changed: raise `RENDERING`, so that gates which wait stay decidable."""
+    renderer = Renderer(_NothingToMask(), lambda raw: raw.hex())
+    value = {"b": [1, 2.5, None, True, {"z": "line\nfeed\u202e", "é": []}], "a": {}}
+    blocks = [renderer.text("a\u200bb\tc\n\u27e6 d\r"), renderer.text(""), renderer.value(value, value)]
+    digest = view_digest_of({"blocks": [block.as_dict() for block in blocks]})
+    assert (RENDERING, digest) == (1, "7d6a87d640b0c63f26c89b770aba191d87b188d1fe0d384d2c66dbfb5dc8f1dd")

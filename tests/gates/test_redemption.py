@@ -244,9 +244,11 @@ def test_somebody_elses_signature_gives_no_permit(house: House) -> None:
 def test_a_signature_by_a_key_that_is_not_ours_gives_no_permit(house: House, settings: Any) -> None:
     opened = approved(house)
     decision = Decision.objects.get()
-    ours, settings.ROUTEKIT_SIGNING_KEY = settings.ROUTEKIT_SIGNING_KEY, make_keys()["ROUTEKIT_SIGNING_KEY"]
+    ours, theirs = (settings.ROUTEKIT_SIGNING_KEY, settings.ROUTEKIT_VERIFY_KEYS), make_keys()
+    settings.ROUTEKIT_SIGNING_KEY = theirs["ROUTEKIT_SIGNING_KEY"]
+    settings.ROUTEKIT_VERIFY_KEYS = (theirs["ROUTEKIT_VERIFY_KEYS"],)
     Decision.objects.update(signature=sign_decision(decision_facts(opened.fresh(), decision)))
-    settings.ROUTEKIT_SIGNING_KEY = ours
+    settings.ROUTEKIT_SIGNING_KEY, settings.ROUTEKIT_VERIFY_KEYS = ours
     assert drifted(house.redeem(opened), opened) == ["integrity"]
 
 

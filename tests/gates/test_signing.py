@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from approvals.errors import NoSigningKey
+from approvals.errors import KeysDoNotMatch, NoSigningKey
 from approvals.signing import sign_decision, verify_decision
 from routekit_site.demo_keys import make_keys
 
@@ -70,3 +70,10 @@ def test_without_the_private_key_nothing_is_signed_and_all_is_verified(keys: dic
     with pytest.raises(NoSigningKey, match="Only the web tier"):
         sign_decision(PAYLOAD)
     assert verify_decision(PAYLOAD, signature)
+
+
+def test_a_web_tier_whose_signatures_no_worker_could_verify_signs_nothing(settings: Any) -> None:
+    settings.ROUTEKIT_SIGNING_KEY = make_keys()["ROUTEKIT_SIGNING_KEY"]
+    settings.ROUTEKIT_VERIFY_KEYS = (make_keys()["ROUTEKIT_VERIFY_KEYS"],)
+    with pytest.raises(KeysDoNotMatch, match="ROUTEKIT_VERIFY_KEYS lacks"):
+        sign_decision(PAYLOAD)
