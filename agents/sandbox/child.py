@@ -149,7 +149,8 @@ class OneModuleFinder:
 def loaded(entrypoint: str) -> type[Tool[Any, Any]] | None:
     """The tool's class if its module was imported already, in the zygote."""
     module, _, name = entrypoint.partition(":")
-    return getattr(sys.modules.get(module), name, None)
+    found = getattr(sys.modules.get(module), name, None)
+    return found if isinstance(found, type) and issubclass(found, Tool) else None
 
 
 def loaded_or_imported(entrypoint: str) -> type[Tool[Any, Any]] | None:

@@ -119,8 +119,8 @@ def _check(condition: Condition, pid: int) -> list[Instruction]:
     code += [(_LOAD, 0, 0, offset), (_AND, 0, 0, condition.mask & _HALF)]
     values = [pid if value == OWN_PID else value for value in condition.values]
     for position, value in enumerate(values):
-        left = len(values) - position - 1
-        code.append((_JUMP_EQUAL, left + (0 if isinstance(condition, Never) else 1), 0, value))
+        # Past the other values and one more: over the refusal (Only), or over the jump that avoids it (Never).
+        code.append((_JUMP_EQUAL, len(values) - position, 0, value))
     if isinstance(condition, Never):
         code.append((_JUMP, 0, 0, 1))
     code.append(refuse)

@@ -1,0 +1,258 @@
+"""`run` itself: permits, cancellation, threads, forks, tools that were not imported ahead, and tier T0."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents import sandbox
+from agents.sandbox import Failed, PermitError, SandboxCall, SandboxPolicy, Succeeded, Tier
+from agents.tools.base import Tool
+from agents.tools.calculator import Calculator
+from agents.tools.read_file import ReadFile
+from agents.tools.run_python import RunPython
+from agents.tools.write_file import WriteFile
+from tests.sandbox.attacks import AttackResult
+from tests.sandbox.host import permit_for
+from tests.sandbox.probes import Echo
+
+SOURCE = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def stopped() -> Iterator[None]:
+    yield
+    sandbox.stop()
+
+
+def call_of(tool: type[Tool[Any, Any]], trusted: bool = False, **arguments: Any) -> SandboxCall:
+    return SandboxCall(
+        call_id=str(uuid.uuid4()),
+        tool=tool.name,
+        entrypoint=f"{tool.__module__}:{tool.__name__}",
+        arguments=arguments,
+        permissions=frozenset(tool.permissions),
+        trusted_in_process=trusted,
+        result_schema=tool.Result.model_json_schema(),
+    )
+
+
+def attack(name: str, **args: Any) -> SandboxCall:
+    schema = AttackResult.model_json_schema()
+    arguments = {"name": name, "args": args}
+    return SandboxCall(str(uuid.uuid4()), "attack", "tests.sandbox.attacks:Attack", arguments, frozenset(), False, schema)
+
+
+def run(call: SandboxCall, policy: SandboxPolicy | None = None, **more: Any) -> sandbox.Outcome:
+    return sandbox.run(permit_for(call), call, policy or SandboxPolicy(), **more)
+
+
+def test_a_call_runs_once_with_its_permit() -> None:
+    call = call_of(Calculator, expression="6 * 7")
+    permit = permit_for(call)
+    outcome = sandbox.run(permit, call, SandboxPolicy())
+    assert isinstance(outcome, Succeeded)
+    assert outcome.value == {"result": "42"}
+    assert {"landlock", "seccomp", "no_new_privs", "rlimits"} <= outcome.enforced
+    assert outcome.usage.wall_seconds > 0
+    assert outcome.usage.peak_memory_bytes > 1 << 20
+    with pytest.raises(PermitError, match="used before"):
+        sandbox.run(permit, call, SandboxPolicy())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"call_id": "another"}, "another call"),
+        ({"tool": "delete_file"}, "another call"),
+        ({"arguments_digest": "0" * 64}, "not those that were approved"),
+        ({"expires_at": datetime.now(UTC) - timedelta(seconds=1)}, "expired"),
+    ],
+)
+def test_n37_any_other_permit_is_refused(change: dict[str, Any], words: str) -> None:
+    call = call_of(Calculator, expression="1")
+    with pytest.raises(PermitError, match=words):
+        sandbox.run(replace(permit_for(call), **change), call, SandboxPolicy())
+
+
+def test_n37_changed_arguments_are_refused() -> None:
+    call = call_of(Calculator, expression="1")
+    with pytest.raises(PermitError, match="not those that were approved"):
+        sandbox.run(permit_for(call), replace(call, arguments={"expression": "2"}), SandboxPolicy())
+
+
+def test_one_permit_from_many_threads_runs_once() -> None:
+    call = call_of(Calculator, expression="1")
+    permit = permit_for(call)
+
+    def attempt(_: int) -> bool:
+        try:
+            return isinstance(sandbox.run(permit, call, SandboxPolicy()), Succeeded)
+        except PermitError:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(16))) == 1
+
+
+def test_many_threads_at_once() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: run(call_of(Calculator, expression=f"{i} + 1")), range(40)))
+    assert [o.value["result"] for o in found if isinstance(o, Succeeded)] == [str(i + 1) for i in range(40)]
+
+
+def test_cancelling_kills_the_child() -> None:
+    asked = threading.Event()
+
+    def cancelled() -> bool:
+        asked.set()
+        return True
+
+    outcome = run(attack("sleep", seconds=60), cancelled=cancelled)
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, outcome.retryable) == ("cancelled", False)
+    assert asked.is_set()
+
+
+def test_a_tool_that_was_not_imported_ahead_runs_inside_the_locks() -> None:
+    outcome = run(call_of(Echo, text="hello"))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.value["text"] == "hello"
+    missing = SandboxCall("1", "x", "tests.no_such_module:X", {}, frozenset(), False, {})
+    failed = run(missing)
+    assert isinstance(failed, Failed)
+    assert "can't be loaded" in failed.message
+    nowhere = SandboxCall("1", "x", "no_such_package_at_all:X", {}, frozenset(), False, {})
+    assert run(nowhere).kind == "refused"  # type: ignore[union-attr]
+    no_tool = SandboxCall("1", "x", "json:JSONDecoder", {}, frozenset(), False, {})
+    assert "is not a tool" in run(no_tool).message  # type: ignore[union-attr]
+
+
+def test_a_trusted_tool_runs_in_this_process() -> None:
+    outcome = run(call_of(Echo, trusted=True, text="x"))
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.value["thread"], outcome.tier) == (threading.get_ident(), Tier.IN_PROCESS)
+    wrong = replace(call_of(Echo, trusted=True, text="x"), result_schema={"type": "string"})
+    assert run(wrong).kind == "invalid_result"  # type: ignore[union-attr]
+    assert run(call_of(Echo, trusted=True)).kind == "invalid_arguments"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("permission", ["database", "secrets", "subprocess"])
+def test_permissions_that_the_sandbox_does_not_give(permission: str) -> None:
+    outcome = run(replace(call_of(Calculator, expression="1"), permissions=frozenset({permission})))
+    assert outcome.kind == "unenforceable"  # type: ignore[union-attr]
+    assert permission in outcome.message  # type: ignore[union-attr]
+
+
+def test_arguments_and_results_are_checked() -> None:
+    assert run(call_of(Calculator, expr="1")).kind == "invalid_arguments"  # type: ignore[union-attr]
+    narrow = replace(call_of(Calculator, expression="1"), result_schema={"properties": {"result": {"type": "integer"}}})
+    outcome = run(narrow)
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, "result" in outcome.message) == ("invalid_result", True)
+
+
+def test_a_forked_process_has_a_zygote_of_its_own() -> None:
+    assert isinstance(run(call_of(Calculator, expression="1")), Succeeded)
+    program = (
+        "import os, sys; from tests.sandbox.test_run import *;"
+        "assert isinstance(run(call_of(Calculator, expression='1')), Succeeded);"
+        "pids = [];\n"
+        "for i in range(2):\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        ok = isinstance(run(call_of(Calculator, expression='2')), Succeeded)\n"
+        "        sandbox.stop(); os._exit(0 if ok else 1)\n"
+        "    pids.append(pid)\n"
+        "codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]\n"
+        "again = isinstance(run(call_of(Calculator, expression='3')), Succeeded)\n"
+        "print(codes, again)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=SOURCE, check=False)
+    assert done.stdout.strip() == "[0, 0] True", done.stderr
+
+
+def test_run_python_sees_its_scratch_folder_only(tmp_path: Path) -> None:
+    (tmp_path / "private.txt").write_text("the agent's own")
+    policy = SandboxPolicy(filesystem=sandbox.FilesystemSandbox(sandbox_root=str(tmp_path / "root")))
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "mine.txt").write_text("the agent's own")
+    code = (
+        "import os\nprint(os.listdir())\nopen('made', 'w').write('x')\nresult = 6 * 7\n"
+        f"try:\n    open({str(tmp_path / 'root' / 'mine.txt')!r}).read()\nexcept OSError as e:\n    print('no:', e.errno)\n"
+        "import math, json, statistics, datetime, decimal, re, csv, random, itertools, collections, hashlib\n"
+    )
+    outcome = run(call_of(RunPython, code=code), policy)
+    assert isinstance(outcome, Succeeded), outcome
+    assert outcome.value["result"] == "42"
+    assert outcome.value["error"] is None
+    assert outcome.value["files"] == ["made"]
+    assert outcome.value["output"].startswith("[]\nno: ")
+    failed = run(call_of(RunPython, code="1 / 0"), policy)
+    assert isinstance(failed, Succeeded)
+    assert "ZeroDivisionError" in failed.value["error"]
+
+
+BEST_EFFORT = """
+import json, sys
+from agents import sandbox
+from tests.sandbox.test_run import *
+sandbox.start(ceiling=Tier.T0)
+policy = SandboxPolicy(require=sys.argv[1], filesystem=sandbox.FilesystemSandbox(sandbox_root=sys.argv[2]))
+os.environ["ROUTEKIT_CANARY"] = "canary"
+print(json.dumps([
+    [type(o).__name__, str(getattr(o, "value", "")), str(getattr(o, "kind", "")), str(o.tier)]
+    for o in (
+        run(call_of(WriteFile, path="a.txt", text="hello"), policy),
+        run(call_of(ReadFile, path="a.txt"), policy),
+        run(call_of(ReadFile, path="/etc/passwd"), policy),
+        run(call_of(RunPython, code="print(1)"), policy),
+        run(attack("environment"), policy),
+        run(attack("spin"), SandboxPolicy(require=sys.argv[1], limits={"timeout": 2})),
+        run(attack("forge", what="pickle"), policy),
+    )
+]))
+"""
+
+
+def t0(require: str, folder: Path) -> list[list[str]]:
+    argv = [sys.executable, "-c", BEST_EFFORT, require, str(folder)]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=SOURCE, check=False)
+    assert done.returncode == 0, done.stderr
+    found: list[list[str]] = json.loads(done.stdout)
+    return found
+
+
+def test_n38_t0_refuses_by_default(tmp_path: Path) -> None:
+    assert {(name, kind, tier) for name, _, kind, tier in t0("kernel", tmp_path)} == {("Failed", "unenforceable", "T0")}
+
+
+def test_t0_best_effort(tmp_path: Path) -> None:
+    write, read, outside, python, environment, spin, pickled = t0("best_effort", tmp_path)
+    assert write[0] == "Succeeded"
+    assert (read[0], "hello" in read[1], read[3]) == ("Succeeded", True, "T0")
+    assert outside[2] == "violation"
+    assert python[2] == "unenforceable"
+    assert "canary" not in environment[1]
+    assert spin[2] == "timeout"
+    assert pickled[2] == "invalid_result"
+
+
+def test_start_is_idempotent_and_stop_too() -> None:
+    report = sandbox.start()
+    assert sandbox.start() == report
+    sandbox.stop()
+    sandbox.stop()
+    assert isinstance(run(call_of(Calculator, expression="1")), Succeeded)
