@@ -28,6 +28,7 @@ from routekit_site.tenancy.templatetags.screens import duration, milliseconds
 PAGE = 50
 _SHORT = 80
 _OPEN = {CallState.GATED, CallState.RUNNING, CallState.FAILED, CallState.REJECTED, CallState.DENIED, CallState.UNKNOWN}
+_NEVER_RAN = {CallState.DENIED, CallState.REJECTED, CallState.EXPIRED, CallState.WITHDRAWN}
 _CALL_WORDS = {
     CallState.GATED: "waits for a person",
     CallState.PERMITTED: "may run",
@@ -151,6 +152,7 @@ class CallView:
     gate_text: str
     gate_url: str
     result: list[FieldView]
+    never_ran: bool
     ran: str
     open: bool
 
@@ -235,6 +237,7 @@ def _call(call: ToolCall, user: User) -> CallView:
         gate_text=_gate_words(call.gate) if call.gate else "",
         gate_url=resolve_url("gate", call.gate.id) if call.gate and can_view_gate(user, call.gate) else "",
         result=fields_of(call.result_redacted, "result"),
+        never_ran=state in _NEVER_RAN,
         ran=_ran(call),
         open=state in _OPEN,
     )

@@ -126,7 +126,8 @@ export function startFeed() {
   connect();
   addEventListener("pagehide", () => {
     leaving = true;
-    socket?.close();
+    // One that is still being opened goes with the page, without a complaint in the console.
+    if (socket?.readyState === WebSocket.OPEN) socket.close();
   });
   addEventListener("pageshow", (event) => {
     if (!event.persisted) return;

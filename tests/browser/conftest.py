@@ -1,0 +1,114 @@
+"""People in browsers, and jobs that stop at gates, on the embedded site."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page
+
+from tests.fixtures.polling import eventually
+from tests.fixtures.processes import Site, csrf_token
+
+
+@dataclass
+class Developer:
+    """Alice, over plain HTTP: submits jobs whose calls stop at gates."""
+
+    client: httpx.Client
+    runs: list[str]
+
+    def submit(self, prompt: str) -> str:
+        """Submit a job; answers its run's id."""
+        form = self.client.get("/jobs/new/").text
+        agent = form.split('name="agent" value="', 1)[1].split('"', 1)[0]
+        sent = {
+            "csrfmiddlewaretoken": csrf_token(form),
+            "agent": agent,
+            "prompt": prompt,
+            "idempotency_key": uuid.uuid4().hex,
+        }
+        answer = self.client.post("/jobs/new/", data=sent, headers={"Referer": str(self.client.base_url)})
+        run = answer.url.path.split("/")[2]
+        self.runs.append(run)
+        return run
+
+    def run(self, run: str) -> Any:
+        """The run as JSON."""
+        return self.client.get(f"/runs/{run}.json").json()
+
+    def ask(self, *calls: tuple[str, dict[str, Any]]) -> list[str]:
+        """Submit a job whose one reply makes these calls; answers the ids of their gates, in order."""
+        run = self.submit("\n".join(f"{tool} {json.dumps(arguments)}" for tool, arguments in calls))
+
+        def waits() -> list[str] | None:
+            found = [wait["id"] for wait in self.run(run)["waits"]]
+            return found if len(found) == len(calls) else None
+
+        return eventually(waits, what=f"{len(calls)} gates of run {run}") or []
+
+    def risky(self) -> tuple[str, dict[str, Any]]:
+        """A call of high risk: what a request does out there can't be undone."""
+        return "http_request", {"url": f"{self.client.base_url}/demo/page/"}
+
+    def state(self, gate: str) -> str:
+        """Where a gate of hers stands."""
+        return str(self.client.get(f"/queue/{gate}.json").json()["state"])
+
+    def cancel_all(self) -> None:
+        """End what she started, so that the next test finds an empty queue."""
+        for run in self.runs:
+            token = csrf_token(self.client.get("/jobs/").text)
+            headers = {"Referer": str(self.client.base_url), "X-CSRFToken": token, "Accept": "application/json"}
+            self.client.post(f"/runs/{run}/cancel/", headers=headers)
+
+
+@pytest.fixture
+def alice(embedded: Site) -> Iterator[Developer]:
+    """The developer."""
+    developer = Developer(embedded.sign_in("alice"), [])
+    yield developer
+    developer.cancel_all()
+
+
+@pytest.fixture
+def as_person(embedded: Site, new_page: Callable[..., Page]) -> Callable[..., Page]:
+    """Open a browser in which a demo account is signed in by its button. Takes Playwright's options."""
+
+    def signed_in(name: str, **options: Any) -> Page:
+        page = new_page(**({"viewport": {"width": 1360, "height": 860}} | options))
+        page.goto(f"{embedded.url}/sign-in/")
+        page.click(f'button[value="{name}"]')
+        page.wait_for_load_state()
+        return page
+
+    return signed_in
+
+
+@pytest.fixture
+def live_queue(as_person: Callable[..., Page]) -> Callable[..., Page]:
+    """Open rita's queue and wait until its line is up."""
+
+    def opened(**options: Any) -> Page:
+        page = as_person("rita", **options)
+        page.wait_for_selector('#connection[data-state="live"]')
+        return page
+
+    return opened
+
+
+def select(page: Page, gate: str) -> None:
+    """Choose a row and wait until the call is shown and the guard's time is over."""
+    page.click(f'.row[data-id="{gate}"] a')
+    page.wait_for_selector(f'#gate[data-id="{gate}"]:not([aria-busy="true"])')
+    armed(page)
+
+
+def armed(page: Page) -> None:
+    """Wait until the guard's 600 ms are over: decisions are taken again."""
+    page.wait_for_selector('#decide .refuse[aria-disabled="false"]')

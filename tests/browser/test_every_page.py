@@ -1,0 +1,125 @@
+"""Every page, light and dark, wide and narrow: no accessibility violation; the page fixture sees to CSP and console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Developer, armed, select
+from tests.fixtures.processes import Site
+
+Violations = Callable[[Page], list[str]]
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 800}},
+    "phone-dark": {"color_scheme": "dark", "viewport": {"width": 390, "height": 800}, "reduced_motion": "reduce"},
+}
+
+
+@pytest.fixture(params=list(LOOKS))
+def look(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """How the browser wants pages to look."""
+    return LOOKS[request.param]
+
+
+def _fits(page: Page) -> bool:
+    """Whether nothing sticks out to the side."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
+
+
+def test_sign_in(
+    new_page: Callable[..., Page], embedded: Site, accessibility_violations: Violations, look: dict[str, Any]
+) -> None:
+    page = new_page(**look)
+    page.goto(f"{embedded.url}/sign-in/")
+    expect(page.get_by_role("button", name="Rita")).to_be_visible()
+    assert accessibility_violations(page) == []
+    page.fill("#id_username", "rita")
+    page.fill("#id_password", "wrong")
+    page.click("button.main")
+    expect(page.get_by_role("alert")).to_contain_text("correct username")
+    assert accessibility_violations(page) == []
+    assert _fits(page)
+
+
+def test_jobs_and_runs(
+    as_person: Callable[..., Page], alice: Developer, accessibility_violations: Violations, look: dict[str, Any]
+) -> None:
+    alice.ask(("read_file", {"path": "notes.txt"}))
+    page = as_person("alice", **look)
+    for address in ("/jobs/", "/jobs/?q=nothing+like+it", "/jobs/new/", f"/runs/{alice.runs[-1]}/"):
+        page.goto(page.url.split("/jobs")[0].split("/runs")[0] + address)
+        page.wait_for_selector("h1")
+        assert accessibility_violations(page) == [], address
+        assert _fits(page), address
+    # An error at the field, what was typed still there.
+    page.goto(page.url.split("/runs")[0] + "/jobs/new/")
+    page.fill("#id_prompt", "   ")
+    with page.expect_response("**/jobs/new/"):
+        page.click("button.main")
+    expect(page.locator("#prompt-error")).to_contain_text("Write what the agent should do.")
+    assert accessibility_violations(page) == []
+
+
+@pytest.fixture
+def refused(complaints: Any) -> None:
+    """Chromium logs every answer of 4xx: these are asked for."""
+    complaints.expect("the server responded with a status of 4")
+
+
+pytestmark = pytest.mark.usefixtures("refused")
+
+
+def test_the_queue(
+    as_person: Callable[..., Page], alice: Developer, accessibility_violations: Violations, look: dict[str, Any]
+) -> None:
+    page = as_person("rita", **look)
+    page.wait_for_selector('#connection[data-state="live"]')
+    assert accessibility_violations(page) == []
+    gate, risky = alice.ask(("write_file", {"path": "a11y.txt", "text": "one\ntwo\u202e\n"}), alice.risky())
+    page.locator(f'.row[data-id="{risky}"]').wait_for()
+    assert accessibility_violations(page) == []
+    assert _fits(page)
+    if "viewport" in look:
+        # On a phone a row is a link to the call's own page.
+        page.click(f'.row[data-id="{gate}"] a')
+        page.wait_for_url(f"**/queue/{gate}/")
+        armed(page)
+    else:
+        select(page, gate)
+    assert accessibility_violations(page) == []
+    assert _fits(page)
+    page.keyboard.press("r")
+    expect(page.locator("#reason")).to_be_focused()
+    assert accessibility_violations(page) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    assert accessibility_violations(page) == []
+
+
+def test_errors(as_person: Callable[..., Page], accessibility_violations: Violations, look: dict[str, Any]) -> None:
+    page = as_person("alice", **look)
+    site = page.url.split("/jobs")[0]
+    for address, words in (("/nothing/", "Nothing here"), ("/queue/", "Not with your role")):
+        page.goto(site + address)
+        expect(page.get_by_role("heading", level=1)).to_have_text(words)
+        assert accessibility_violations(page) == []
+        assert _fits(page)
+
+
+def test_the_theme_switch_wins_over_the_system_and_is_remembered(as_person: Callable[..., Page]) -> None:
+    page = as_person("rita", color_scheme="light")
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(background)
+    for _ in range(2):
+        page.click("#theme")
+    expect(page.locator("#theme")).to_have_attribute("aria-label", "Colours: dark")
+    dark = page.evaluate(background)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(background) == dark
