@@ -21,9 +21,9 @@ django.setup()
 
 from django.db import connection, transaction  # noqa: E402 - after the set-up
 
-from approvals import gates  # noqa: E402
+from approvals import gates, rules  # noqa: E402
 from approvals.errors import AlreadyDecided, ApprovalError  # noqa: E402
-from approvals.models import ApprovalGate, Decision  # noqa: E402
+from approvals.models import ApprovalGate, Decision, ToolAllowance  # noqa: E402
 from approvals.types import Permit  # noqa: E402
 from routekit_site.tenancy.roles import Role  # noqa: E402
 from tests.fixtures.cast import Cast, make_tenant, make_user  # noqa: E402
@@ -168,6 +168,25 @@ def two_redeemers(house: House) -> Outcome:
     return {"sides": sides, **after(opened)}
 
 
+def last_uses(house: House) -> Outcome:
+    """Eight workers use a remembered approval that is good for three more calls."""
+    opened = house.open({"path": "reports/a.txt", "text": "x"})
+    house.decide(opened, house.cast.rita)
+    ToolAllowance.objects.get_or_create(tenant=house.cast.acme, tool="write_file", defaults={"mode": "ask"})
+    choice = rules.RuleChoice(rules.Reach.ANY, max_uses=3)
+    with transaction.atomic():
+        rule = rules.make_rule(opened.gate.pk, house.cast.rita, choice, now=house.later(2))
+
+    def use() -> str:
+        with transaction.atomic():
+            rules.use(rule.pk, now=house.later(3))
+        return "used"
+
+    sides = race(*[use] * 8)
+    rule.refresh_from_db()
+    return {"sides": sides, "uses": rule.uses}
+
+
 def storm(house: House) -> Outcome:
     """Everything at once on many gates of one tenant: what must not happen is a deadlock."""
     run = house.run(house.cast.alice)
@@ -195,6 +214,7 @@ RACES = {
         both_of_two,
         undo_or_redeem,
         two_redeemers,
+        last_uses,
         storm,
     )
 }

@@ -27,6 +27,7 @@ ROUNDS = {
     "both_of_two": 20,
     "undo_or_redeem": 40,
     "two_redeemers": 40,
+    "last_uses": 40,
     "storm": 10,
 }
 
@@ -127,6 +128,12 @@ def test_an_approval_is_undone_or_used_and_never_both(races: Races) -> None:
 def test_two_workers_get_one_permit(races: Races) -> None:
     for played in races["two_redeemers"]:
         assert sorted(str(side) for side in played["sides"]) == ["{'answer': 'Permit'}", "{'error': 'NotApproved'}"]
+
+
+def test_a_remembered_approval_is_used_no_more_often_than_it_is_good_for(races: Races) -> None:
+    for played in races["last_uses"]:
+        assert Counter(str(side) for side in played["sides"]) == {"{'answer': 'used'}": 3, "{'error': 'RuleOver'}": 5}
+        assert played["uses"] == 3
 
 
 def test_deciding_sweeping_and_cancelling_at_once_leaves_every_gate_answered(races: Races) -> None:

@@ -276,6 +276,18 @@ def test_a_decision_put_in_by_hand_gives_no_permit(house: House) -> None:
     assert set(drifted(house.redeem(opened), opened)) == {"integrity"}
 
 
+def test_a_rejection_beside_the_approval_gives_no_permit(house: House) -> None:
+    opened = approved(house)
+    rejection = Decision.objects.get()
+    rejection.id, rejection.decided_by, rejection.idempotency_key = uuid.uuid4(), house.cast.rolf, "other"
+    rejection.kind = "reject"
+    rejection.signature = sign_decision(decision_facts(opened.fresh(), rejection))
+    rejection.save(force_insert=True)
+    answer = house.redeem(opened)
+    assert drifted(answer, opened) == ["integrity"]
+    assert "not all there" in answer.change["differences"][0]["text"]
+
+
 def test_too_few_decisions_give_no_permit(house: House) -> None:
     opened = approved(house)
     Decision.objects.all().delete()
