@@ -14,6 +14,7 @@ urlpatterns = [
     path("", include("routekit_site.tenancy.urls")),
     path("", include("approvals.urls")),
     path("", include("agents.urls")),
+    path("", include("traces.urls")),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("demo/page/", demo_page, name="demo-page"),

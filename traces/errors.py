@@ -24,3 +24,7 @@ class ContentInFeed(TraceError):
 
 class LedgerWriteFailed(TraceError):
     """The ledger could not be written, so the action was not taken."""
+
+
+class BadLink(TraceError):
+    """This link is not valid, not any more, or what it led to has changed. Ask whoever sent it for a new one."""

@@ -44,7 +44,10 @@ WORK = frozenset({IntervalKind.MODEL, IntervalKind.TOOL})
 
 @dataclass(frozen=True)
 class Interval:
-    """A stretch of time; `start` and `end` are seconds since the run was submitted."""
+    """A stretch of time; `start` and `end` are seconds since the run was submitted.
+
+    `event` and `end_event` are the numbers of the events that began and ended it; nothing ended it where that is 0.
+    """
 
     kind: IntervalKind
     label: str
@@ -54,6 +57,7 @@ class Interval:
     note: str = ""
     failed: bool = False
     running: bool = False
+    end_event: int = 0
 
     @property
     def seconds(self) -> float:
@@ -162,6 +166,7 @@ class _Reading:
                 begun.event,
                 note=_note(key[0], event),
                 failed=failed,
+                end_event=event.number,
             )
         )
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
+from routekit_site.tenancy.access import can_capability, check_capability
 from routekit_site.tenancy.roles import Capability
 from routekit_site.tenancy.scoped_admin import TenantScopedAdmin
 from routekit_site.tenancy.templatetags.screens import dollars, shown, words
@@ -27,11 +32,14 @@ from traces.admin.filters import (
     ToolFilter,
 )
 from traces.admin.keyset import KeysetChangeList
+from traces.downloads import as_file
+from traces.export import LINK_LIFE, Export, Format, note, prepare, token
 from traces.models import Trace
 from traces.timeline import run_timeline
 from traces.waterfall import duration_text
 
 _GIST = 80
+_REVIEWED = 4 * 1024 * 1024
 _NOTHING = SafeString("-")
 
 
@@ -108,7 +116,7 @@ class TraceAdmin(TenantScopedAdmin):
     def _detail(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None) -> HttpResponse:
         @require_safe
         def show(request: HttpRequest) -> HttpResponse:
-            trace = self.get_object(request, object_id)
+            trace = self._trace(request, object_id)
             context = {
                 **self.admin_site.each_context(request),
                 "title": "Trace",
@@ -116,11 +124,62 @@ class TraceAdmin(TenantScopedAdmin):
                 "opts": self.opts,
                 "trace": trace,
                 "timeline": run_timeline(trace.pk),
+                "can_export": can_capability(self.person(request), trace.tenant_id, Capability.EXPORT_TRACES),
                 **(extra_context or {}),
             }
             return TemplateResponse(request, "admin/traces/trace/detail.html", context)
 
         return show(request)
+
+    def _trace(self, request: HttpRequest, object_id: str) -> Trace:
+        found = self.get_object(request, object_id)
+        if not isinstance(found, Trace):
+            raise Http404
+        return found
+
+    def get_urls(self) -> list[URLPattern]:
+        """The page's own, and the one for sharing."""
+        share = path("<uuid:run_id>/export/", self.admin_site.admin_view(self.export_view), name="traces_trace_export")
+        return [share, *super().get_urls()]
+
+    def export_view(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
+        """Review what would leave the house; then a link or a download, each noted in the ledger first."""
+        trace = self._trace(request, str(run_id))
+        check_capability(self.person(request), trace.tenant_id, Capability.EXPORT_TRACES)
+        chosen = request.POST.get("format") or request.GET.get("format")
+        found = prepare(trace, Format.OTLP if chosen == Format.OTLP.value else Format.JSONL)
+        context: dict[str, Any] = {}
+        if request.method == "POST":
+            if request.POST.get("sha256") != found.digest:
+                messages.error(request, "The trace has changed since you reviewed it. Read it again.")
+            elif "download" in request.POST:
+                self._note(request, found, "download")
+                return as_file(found)
+            else:
+                context = self._link(request, found)
+        return TemplateResponse(
+            request,
+            "admin/traces/trace/export.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": "Share a trace",
+                "opts": self.opts,
+                "trace": trace,
+                "export": found,
+                "text": found.content[:_REVIEWED].decode(errors="ignore"),
+                **context,
+            },
+        )
+
+    def _note(self, request: HttpRequest, found: Export, how: str) -> None:
+        with transaction.atomic(durable=True):
+            note(found, self.person(request).get_username(), timezone.now(), how)
+
+    def _link(self, request: HttpRequest, found: Export) -> dict[str, Any]:
+        now = timezone.now()
+        self._note(request, found, "link")
+        place = reverse("shared-trace", args=[token(found, self.person(request), now)])
+        return {"link": request.build_absolute_uri(place), "until": now + LINK_LIFE}
 
     @admin.display(description="job")
     def job(self, trace: Trace) -> SafeString:
