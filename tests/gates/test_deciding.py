@@ -278,3 +278,9 @@ def test_a_gate_whose_parts_are_not_of_one_call_is_not_opened(house: House) -> N
 
 def test_the_default_requirement_is_one_reviewer_or_admin_who_did_not_submit() -> None:
     assert (ONE.roles, ONE.count, ONE.four_eyes) == (("reviewer", "admin"), 1, True)
+
+
+def test_a_call_with_characters_that_databases_dislike_can_be_opened_and_decided(house: House) -> None:
+    opened = house.open({"path": "nul\x00 and \u202e.txt", "text": "\x00\x1b[31m \U0010ffff ⟦"})
+    house.decide(opened, house.cast.rita, opened.ballot(reason="fine\x00 by me"))
+    assert house.redeem(opened).gate_id == opened.gate.pk
