@@ -52,6 +52,7 @@ class Feed:
         self.recent: deque[Frame] = deque(maxlen=_REMEMBERED)
         self.looks = Looks()
         self.reading = False
+        self.joining = 0
 
     def publish(self, entries: list[dict[str, Any]]) -> None:
         """Queue new entries to every socket."""
@@ -116,18 +117,27 @@ class Hub:
 
         Between the last look at the feed's number and the joining nothing else runs, so no entry falls between.
         """
+        feed = await self._feed(socket.reader.tenant_id)
+        feed.joining += 1
+        # Only now: while the feed was looked up, the last other socket may have left and stopped the hub.
         self._start()
-        tenant_id = socket.reader.tenant_id
-        latest = await self.query(live.latest_number, tenant_id)
-        feed = self._feeds.setdefault(tenant_id, Feed(tenant_id, latest))
-        socket.sent_number = latest if after is None else after
-        socket.say(encode({"type": "hello", "number": latest, "heartbeat": 25}))
-        while not await self._caught_up(socket, feed):
-            pass
-        # The last socket may have left, and the feed with it, while this one was reading.
-        self._feeds.setdefault(tenant_id, feed).sockets.add(socket)
+        try:
+            socket.sent_number = feed.number if after is None else after
+            socket.say(encode({"type": "hello", "number": feed.number, "heartbeat": 25}))
+            while not await self._caught_up(socket, feed):
+                pass
+            feed.sockets.add(socket)
+        finally:
+            feed.joining -= 1
         for subject in feed.looks.subjects() if socket.reader.sees_all else ():
             socket.say(encode({"type": "presence", "subject": subject, "people": feed.looks.people(subject)}))
+
+    async def _feed(self, tenant_id: int) -> Feed:
+        """The tenant's feed in this process; begun where the database stands when this is its first socket."""
+        if tenant_id not in self._feeds:
+            latest = await self.query(live.latest_number, tenant_id)
+            self._feeds.setdefault(tenant_id, Feed(tenant_id, latest))
+        return self._feeds[tenant_id]
 
     async def _caught_up(self, socket: Socket, feed: Feed) -> bool:
         frames = feed.remembered_after(socket.sent_number)
@@ -139,17 +149,19 @@ class Hub:
             frames = [frame_of(entry) for entry in found]
         for frame in frames:
             socket.offer(frame)
-        return self._feeds.get(feed.tenant_id) is not feed or socket.sent_number >= feed.number
+        return socket.sent_number >= feed.number
 
     async def leave(self, socket: Socket) -> None:
         """A socket is gone."""
-        feed = self._feeds.get(socket.reader.tenant_id)
-        if feed is None or socket not in feed.sockets:
+        tenant_id = socket.reader.tenant_id
+        feed = self._feeds.get(tenant_id)
+        if feed is None:
             return
-        feed.sockets.discard(socket)
-        await self.look(socket, "")
-        if not feed.sockets:
-            del self._feeds[feed.tenant_id]
+        if socket in feed.sockets:
+            feed.sockets.discard(socket)
+            await self.look(socket, "")
+        if not feed.sockets and not feed.joining and self._feeds.get(tenant_id) is feed:
+            del self._feeds[tenant_id]
         if not self._feeds:
             self._stop()
 

@@ -7,10 +7,10 @@ from ipaddress import AddressValueError, IPv6Address
 
 from traces.redaction.spans import Label, Span
 
-_IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d|-[a-z0-9])")
+_BYTE = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
+_IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}(?![\w]|\.\d|-[a-z0-9])")
 _IPV6 = re.compile(r"(?:[0-9A-Fa-f:]{2,30}:(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f:]{2,39})(?:%[A-Za-z]\w{1,15})?")
 _VERSION_CONTEXT = re.compile(r"(?i)(?:\bver(?:sion|\.)?|\bv|build|release|oid|firmware|==|>=|<=|~=)[\s:='\"]{0,3}$")
-_MAX_PART = 255
 _COLONS = 7  # between the groups of an address that is written in full
 _NOT_PERSONAL = frozenset({"0.0.0.0", "127.0.0.1", "255.255.255.255"})  # noqa: S104  recognised, not bound to
 
@@ -35,8 +35,6 @@ def _continues(view: str, position: int, before: str) -> bool:
 
 
 def _version4(view: str, match: re.Match[str]) -> Span | None:
-    if any(int(part) > _MAX_PART for part in match[0].split(".")):
-        return None
     if match[0] in _NOT_PERSONAL or _VERSION_CONTEXT.search(view, max(0, match.start() - 12), match.start()):
         return None
     return Span(match.start(), match.end(), Label.IP)

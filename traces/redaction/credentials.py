@@ -18,8 +18,8 @@ _WORD = (
 )
 TRIGGER = (
     # Not tokens, of which every trace has many.
-    r"[\w.-]*(?:[Tt]oken|TOKEN|tok)(?:[A-Z0-9_-][\w-]*)?[\"'`\])]{0,2}[ \t\x1a]{0,5}(?::=|=>|[:=])|"
-    rf"(?i:[\w.-]*(?:{_WORD})[\w-]*(?:[\"'`\])]{{0,2}}[ \t\x1a]{{0,5}}(?::=|=>|[:=])|"
+    r"[\w.-]*(?:[Tt]oken|TOKEN|tok)(?:[A-Z0-9_-][\w-]*)?[\"'`\])]{0,2}[ \t\x1a]{0,16}(?::=|=>|[:=])|"
+    rf"(?i:[\w.-]*(?:{_WORD})[\w-]*(?:[\"'`\])]{{0,2}}[ \t\x1a]{{0,16}}(?::=|=>|[:=])|"
     rf"[ \t]{{1,2}}(?:is|was|to|ist|est|es|lautet|[.?])[ :]))"
     rf"|--?[\w-]*(?i:password|passwd|pass|pwd|token|secret|api-?key)[ \t=]"
     rf"|(?i:\b(?:bearer|basic|token|apikey)[ \t]{{1,3}})[\w.~+/-]{{8}}"
@@ -29,7 +29,7 @@ TRIGGER = (
 _NAME_REVERSED = re.compile(r"[\w.\x1a-]+")
 _LONGEST_NAME = 80
 _SEPARATORS = " \t\x1a\"'`]):=>"
-_OPENING = re.compile(r"[ \t\x1a]{0,4}(?:[rbfu]{0,2}([\"'`]{1,3})\x1a{0,6})?")
+_OPENING = re.compile(r"[ \t\x1a]{0,16}(?:[rbfu]{0,2}([\"'`]{1,3})\x1a{0,16})?")
 _SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256)[ \t]+")
 _NAME_AHEAD = re.compile(r"[A-Za-z_.-]{1,40}=\w")
 _NOTHING = frozenset(("", "\0", "\n"))

@@ -11,7 +11,29 @@ _IBAN_LENGTHS = {
     country: int(length)
     for length, countries in (
         pair.split(":")
-        for pair in ["15:NO", "16:BE", "18:DK FO FI GL NL SD", "19:MK SI", "20:AT BA EE KZ LT LU MN XK", "21:CH HR LI LV", "22:BG BH CR DE GB GE IE ME RS VA", "23:AE GI IL IQ OM SO TL", "24:AD CZ DZ ES MD PK RO SA SE SK TN VG", "25:LY PT ST", "26:IS TR", "27:BI CM CF CG FR GA GR GQ IT KM MC MG ML MR MZ SM SN TD TG BF BJ CI", "28:AL AZ BY CY DO GT HN HU LB NI PL SV", "29:BR EG PS QA UA", "30:JO KW MU YE", "31:MT SC", "33:RU", "32:LC", "29:DJ", "18:FK", "20:HN"]
+        for pair in [
+            "15:NO",
+            "16:BE",
+            "18:DK FO FI GL NL SD",
+            "19:MK SI",
+            "20:AT BA EE KZ LT LU MN XK",
+            "21:CH HR LI LV",
+            "22:BG BH CR DE GB GE IE ME RS VA",
+            "23:AE GI IL IQ OM SO TL",
+            "24:AD CZ DZ ES MD PK RO SA SE SK TN VG",
+            "25:LY PT ST",
+            "26:IS TR",
+            "27:BI CM CF CG FR GA GR GQ IT KM MC MG ML MR MZ SM SN TD TG BF BJ CI",
+            "28:AL AZ BY CY DO GT HN HU LB NI PL SV",
+            "29:BR EG PS QA UA",
+            "30:JO KW MU YE",
+            "31:MT SC",
+            "33:RU",
+            "32:LC",
+            "29:DJ",
+            "18:FK",
+            "20:HN",
+        ]
     )
     for country in countries.split()
 }

@@ -99,6 +99,8 @@ class Scanner:
 
         A quick answer for the usual case: it may be wrong in the direction of False only.
         """
+        if _DEEPLY_ESCAPED in document:
+            return False
         # Where there is much to redact, the first lines show it.
         if len(document) > _HEAD and self.spans(document[:_HEAD]):
             return False
@@ -143,6 +145,7 @@ def _next_start(buffer: bytes, start: int, end: int) -> int:
 
 
 _NAME = re.compile(r"[^\s=]+")
+_DEEPLY_ESCAPED = "\\" * 7  # JSON in JSON in JSON in JSON is read level by level
 _HEAD = 2048
 _UNSET = ("null", "true", "false")
 _NAMES = compile_pattern(NAME_TRIGGER.encode("ascii"))
@@ -213,11 +216,9 @@ def _number_behind_word(categories: Categories, view: str, start: int, end: int)
     number = _NUMBER_START.search(view, start, end)
     if number is None:
         return None
-    context = (
-        (view[start].isascii()
-        and view[start] != "?")
-        or _FOREIGN_PHONE_WORD.search(view, max(0, start - 8), number.start()) is not None
-    )
+    context = (view[start].isascii() and view[start] != "?") or _FOREIGN_PHONE_WORD.search(
+        view, max(0, start - 8), number.start()
+    ) is not None
     return _number(categories, view, number.start(), context=context)
 
 

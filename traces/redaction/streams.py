@@ -71,7 +71,7 @@ class RedactionStream:
     def _give_up(self, hits: list[Hit], cut: int) -> str:
         start = next((hit.span.start for hit in hits if hit.span.end > cut), cut)
         token = hits[-1].token if hits else ""
-        rest = rewrite(self._text, hits, cut, len(self._text)) if not token else token
+        rest = token or rewrite(self._text, hits, cut, len(self._text))
         self._restart(self._text[start : start + _HEADER])
         return rest
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import enum
 import json
 import uuid
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import orjson
@@ -22,7 +23,7 @@ _SMALLEST_TESTED = 10**8  # integers of nine digits or more can be cards, phones
 _JSON_OPENINGS = frozenset('{["')
 _SHORTEST_JSON = 6
 _PLAIN_TYPES = frozenset({type(None), bool, float})
-_UNTOUCHED = (type(None), bool, float, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
+_UNTOUCHED = (type(None), bool, float, dt.date, dt.time, dt.timedelta, uuid.UUID)
 _HEADER_NAMES = frozenset({"authorization", "cookie"})
 _PAIR = 2
 
@@ -110,7 +111,7 @@ class Tree:
             self._text(bytes(value).decode(errors="surrogateescape"), node, key, _Form.BYTES, context)
         elif isinstance(value, int):
             self._integer(int(value), node, key, context)
-        elif isinstance(value, (Mapping, list, tuple, Set)):
+        elif isinstance(value, (Mapping, list, tuple, AbstractSet)):
             self._container(value, node, key, context, depth)
         else:
             try:
@@ -220,7 +221,7 @@ class Tree:
             return False
         if isinstance(value, str):
             return not is_placeholder(value)
-        return not (isinstance(value, (Mapping, list, tuple, Set, bytes)) and len(value) == 0)
+        return not (isinstance(value, (Mapping, list, tuple, AbstractSet, bytes)) and len(value) == 0)
 
     def _replace(self, node: int, key: Any, label: str) -> None:
         self._changes.setdefault(node, {})[key] = self._replacement.token(label)
@@ -258,7 +259,7 @@ def _copy(value: Any, changes: dict[Any, Any], renames: dict[Any, str]) -> Any:
         return type(value)._make(items) if hasattr(value, "_make") else tuple(items)
     if isinstance(value, frozenset):
         return frozenset(items)
-    return set(items) if isinstance(value, Set) else items
+    return set(items) if isinstance(value, AbstractSet) else items
 
 
 def _copy_mapping(value: Mapping[Any, Any], changes: dict[Any, Any], renames: dict[Any, str]) -> dict[Any, Any]:
