@@ -12,6 +12,7 @@ from typing import Any
 from django.shortcuts import resolve_url
 from pydantic import ValidationError
 
+from agents.execution import holds, sandbox_policy
 from agents.models import Agent, ModelReply, Run, ToolCall
 from agents.states import RUN_FINISHED, CallState, RunState
 from approvals import pages as approval_pages
@@ -58,6 +59,8 @@ class AgentCard:
     max_steps: int
     max_cost_microdollars: int
     time_limit: str
+    held_by: tuple[tuple[str, str], ...]
+    warnings: list[str]
     tools: list[ToolLine]
 
 
@@ -71,6 +74,7 @@ def agent_cards(tenant_id: int, chosen: str, now: datetime) -> list[AgentCard]:
 
 def _card(agent: Agent, tenant_id: int, now: datetime, *, chosen: bool) -> AgentCard:
     facts = policy_facts(tenant_id, agent_filter=_filter_of(agent), now=now)
+    held_by, warnings = _box(agent)
     return AgentCard(
         id=agent.pk,
         name=agent.name,
@@ -80,8 +84,19 @@ def _card(agent: Agent, tenant_id: int, now: datetime, *, chosen: bool) -> Agent
         max_steps=agent.max_steps,
         max_cost_microdollars=agent.max_cost_microdollars,
         time_limit=duration(agent.time_limit_seconds),
+        held_by=held_by,
+        warnings=warnings,
         tools=tool_lines(agent, facts, now),
     )
+
+
+def _box(agent: Agent) -> tuple[tuple[tuple[str, str], ...], list[str]]:
+    """What holds an agent's calls, as (label, text), and what an operator opened that is worth a second thought."""
+    try:
+        policy = sandbox_policy(agent.sandbox)
+    except ValidationError:
+        return (), ["The agent's sandbox can't be read, so its tools won't run. An admin has to look at it."]
+    return holds(policy), policy.warnings()
 
 
 def _filter_of(agent: Agent) -> ToolFilter | None:

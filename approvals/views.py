@@ -120,8 +120,8 @@ def rows_data(request: TenantRequest) -> HttpResponse:
     """Rows as JSON: of the gates that `id` names, whatever their state, or of all that wait."""
     membership = _reviewer(request)
     waiting = pages.waiting(membership.tenant_id)
-    named = request.GET.getlist("id")
-    found = pages.in_tenant(membership.tenant_id, _ids(named)) if named else waiting[: pages.PAGE]
+    named, limit = request.GET.getlist("id"), _limit(request.GET.get("limit", ""))
+    found = pages.in_tenant(membership.tenant_id, _ids(named)) if named else waiting[:limit]
     rows = [row.as_json() for row in pages.rows(found, membership)]
     return JsonResponse({"rows": rows, "total": waiting.count()})
 

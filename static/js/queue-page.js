@@ -14,6 +14,8 @@ import * as rows from "./rows.js";
 import { getJSON } from "./server.js";
 
 const ROWS = "/queue/rows.json";
+const MOST = 2000;
+const AGAIN = 2000;
 const list = document.getElementById("rows");
 const pane = document.getElementById("detail");
 let total = Number(document.querySelector("[data-total]").textContent);
@@ -27,6 +29,8 @@ function isWide() {
 function count(change) {
   total = Math.max(0, total + change);
   showCount(total);
+  // A long queue is not all on the page: fetch the rest when what is here is done.
+  if (total > rows.countNew() && !rows.all().some((row) => row.dataset.state === "pending")) reload();
 }
 
 // The rows of calls that the feed named, all that came in the meantime in one request.
@@ -37,7 +41,11 @@ async function fetchAsked() {
     const ids = [...asked].slice(0, 100);
     asked = new Set([...asked].slice(100));
     const { status, body } = await getJSON(`${ROWS}?${new URLSearchParams(ids.map((id) => ["id", id]))}`);
-    if (status !== 200) continue;
+    if (status !== 200) {
+      // What was named is not known: read everything, as soon as the server answers again.
+      setTimeout(reload, AGAIN);
+      break;
+    }
     for (const data of body.rows) take(data);
   }
   asking = false;
@@ -73,11 +81,17 @@ function entry({ topic, id, facts }) {
 }
 
 async function reload() {
-  const { status, body } = await getJSON(ROWS);
-  if (status !== 200) return;
+  const { status, body } = await getJSON(`${ROWS}?limit=${MOST}`);
+  if (status !== 200) {
+    // Signed out or no longer a reviewer: asking again changes nothing.
+    if (status === 0 || status >= 500) setTimeout(reload, AGAIN);
+    return;
+  }
   const waiting = new Set(body.rows.map((data) => data.id));
+  const complete = body.rows.length === body.total;
   for (const row of rows.all()) {
-    if (row.dataset.state === "pending" && !waiting.has(row.dataset.id)) rows.settle(row.dataset.id, "closed");
+    const gone = complete && row.dataset.state === "pending" && !waiting.has(row.dataset.id);
+    if (gone) rows.settle(row.dataset.id, "closed");
   }
   for (const data of body.rows) rows.upsert(data);
   total = body.total;

@@ -3,6 +3,8 @@
 import { patch, watch } from "./patch.js";
 import { getPage } from "./server.js";
 
+const AGAIN = 2000;
+
 export function refresher(selector, done = () => {}) {
   let busy = false;
   let again = false;
@@ -21,6 +23,8 @@ export function refresher(selector, done = () => {}) {
         patch(document.querySelector(selector), fresh);
         document.title = page.title;
         done();
+      } else if (status === 0 || status >= 500) {
+        setTimeout(refresh, AGAIN);
       }
     } while (again);
     busy = false;
