@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from agents.sandbox.egress.hosts import HostRule, HostRules, NetworkRule
+from agents.sandbox.hosts import HostRule, HostRules, NetworkRule
 from agents.tools.limits import ResourceLimits
 
 __all__ = ["FilesystemSandbox", "NetworkSandbox", "RateLimit", "ResourceLimits", "SandboxPolicy"]

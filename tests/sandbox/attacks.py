@@ -1,5 +1,8 @@
 """Hostile tool code: one function an attack, each telling what the kernel said. Imported by the sandbox's child."""
 
+# Hostile code does as it likes.
+# ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH123, PTH208, PTH211, S103, S605, S606, S607, BLE001, SIM105, SIM117, PLC0415, E501
+
 from __future__ import annotations
 
 import ctypes
@@ -23,6 +26,8 @@ import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from agents.sandbox import framing
 from agents.tools.base import Reversibility, Tool, ToolArguments, ToolContext, ToolResult
 
@@ -31,7 +36,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 class AttackArguments(ToolArguments):
     name: str
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field(default_factory=dict)
 
 
 class AttackResult(ToolResult):
@@ -382,8 +387,8 @@ def persist(_: ToolContext, path: str) -> str:
 
 
 def poison(_: ToolContext) -> str:
-    json.dumps = lambda *_a, **_k: "poisoned"  # type: ignore[assignment]
-    os.getpid = lambda: 1  # type: ignore[assignment]
+    json.dumps = lambda *_a, **_k: "poisoned"
+    os.getpid = lambda: 1
     return "poisoned"
 
 
@@ -413,7 +418,8 @@ def forge(_: ToolContext, what: str) -> None:
         "wrong_shape": head + framing.pack(b'{"other": 1}'),
         "lying_usage": framing.encode({"ok": True, "read": -5, "written": "x", "violations": [["nonsense", 1]]})
         + framing.pack(b'{"value": 1}'),
-        "bad_head": framing.encode({"ok": False, "kind": "nonsense", "message": 7, "violations": "x"}) + framing.pack(b""),
+        "bad_head": framing.encode({"ok": False, "kind": "nonsense", "message": 7, "violations": "x"})
+        + framing.pack(b""),
     }
     try:
         framing.write_fd(3, pieces[what])
@@ -467,7 +473,8 @@ def sockets(_: ToolContext) -> dict[str, str]:
         "unix_pair": (-1, 0, 0),
     }
     return {
-        name: said(lambda k=kind: socket.socketpair() if k[0] == -1 else socket.socket(*k)) for name, kind in kinds.items()
+        name: said(lambda k=kind: socket.socketpair() if k[0] == -1 else socket.socket(*k))
+        for name, kind in kinds.items()
     }
 
 
@@ -525,7 +532,9 @@ def get_many(context: ToolContext, url: str, count: int) -> dict[str, int]:
 
 def broker_garbage(_: ToolContext, what: str) -> str:
     pieces = {
-        "policy": framing.encode({"policy": {"allowed_hosts": ["*.com"]}, "method": "GET", "url": "http://a.com/", "headers": []})
+        "policy": framing.encode(
+            {"policy": {"allowed_hosts": ["*.com"]}, "method": "GET", "url": "http://a.com/", "headers": []}
+        )
         + framing.pack(b""),
         "not_json": framing.pack(b"hello"),
         "huge": struct.pack("!I", 0xFFFFFFFF),

@@ -6,16 +6,18 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.sandbox.attacks import AttackResult
 
 from agents.sandbox import Tier, probe
+from tests.sandbox.attacks import AttackResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]

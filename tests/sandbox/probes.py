@@ -24,7 +24,7 @@ class Echo(Tool[EchoArguments, EchoResult]):
     Arguments = EchoArguments
     Result = EchoResult
 
-    def run(self, arguments: EchoArguments, context: ToolContext) -> EchoResult:  # noqa: ARG002
+    def run(self, arguments: EchoArguments, context: ToolContext) -> EchoResult:  # noqa: ARG002 -- it needs none
         return EchoResult(text=arguments.text, thread=threading.get_ident())
 
     def describe(self, arguments: EchoArguments) -> str:

@@ -1,8 +1,11 @@
 """Asks the kernel what each rule of the sandbox's tables does, with all of them and with each one taken away.
 
-`python -m tests.sandbox.rule_probe` prints one JSON object (`--rules-only`: without taking any away). It is a program of
-its own because it forks a lot.
+`python -m tests.sandbox.rule_probe` prints one JSON object (`--rules-only`: without taking any away). It is a program
+of its own because it forks a lot.
 """
+
+# One plain system call after the other, whatever it raises.
+# ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH208, PTH211, S606, PLW0108, BLE001
 
 from __future__ import annotations
 
@@ -17,15 +20,18 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.sandbox import landlock, seccomp, syscalls
 from agents.sandbox.landlock import PathRule
-from agents.sandbox.seccomp_rules import ALLOWED, CONDITIONAL, REFUSED, Only
+from agents.sandbox.seccomp_rules import ALLOWED, CONDITIONAL, REFUSED, Condition, Only
 from agents.sandbox.syscall_table import BY_MACHINE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 NUMBERS = BY_MACHINE[syscalls.MACHINE]
 HIGHEST = 470
@@ -46,7 +52,7 @@ def in_child(work: Callable[[], Any]) -> str:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             text = json.dumps(work())
             os.write(write_end, text.encode())
-        except BaseException as error:  # noqa: BLE001 -- told to the parent
+        except BaseException as error:
             os.write(write_end, json.dumps(f"{type(error).__name__}: {error}").encode())
         os._exit(0)
     os.close(write_end)
@@ -135,7 +141,7 @@ def seccomp_verdicts(tables: seccomp.RuleTables, rule: str = "") -> Verdicts:
     found = {names.get(k, k): v for k, v in found.items()}
     for name in NO_RETURN:
         if name in NUMBERS and rule in ("", f"allowed {name}"):
-            found[name] = str(filtered(tables, lambda n=name: no_return(n)))
+            found[name] = str(filtered(tables, partial(no_return, name)))
     if syscalls.MACHINE == "x86_64" and rule in ("", "x32", "foreign"):
         found["x32"] = str(filtered(tables, lambda: ask(0x40000000 | 39)))
         found["foreign"] = str(filtered(tables, foreign))
@@ -144,31 +150,38 @@ def seccomp_verdicts(tables: seccomp.RuleTables, rule: str = "") -> Verdicts:
 
 def seccomp_mutants() -> dict[str, seccomp.RuleTables]:
     tables = seccomp.RuleTables(conditional=CONDITIONAL)
-    mutants: dict[str, seccomp.RuleTables] = {}
-    for name in ALLOWED:
-        if name in NUMBERS:
-            mutants[f"allowed {name}"] = replace(tables, allowed=tuple(n for n in ALLOWED if n != name))
-    for name in REFUSED:
-        if name in NUMBERS:
-            mutants[f"refused {name}"] = replace(tables, refused=tuple(n for n in REFUSED if n != name))
+    mutants = {
+        f"allowed {name}": replace(tables, allowed=without(ALLOWED, name)) for name in ALLOWED if name in NUMBERS
+    }
+    mutants |= {
+        f"refused {name}": replace(tables, refused=without(REFUSED, name)) for name in REFUSED if name in NUMBERS
+    }
     for name, conditions in CONDITIONAL.items():
-        if name not in NUMBERS:
-            continue
-        mutants[f"rule {name}"] = replace(tables, conditional={k: v for k, v in CONDITIONAL.items() if k != name})
-        for i, condition in enumerate(conditions):
-            others = (*conditions[:i], *conditions[i + 1 :])
-            mutants[f"condition {name} {i}"] = replace(tables, conditional={**CONDITIONAL, name: others})
-            for value in condition.values if len(condition.values) > 1 else ():
-                fewer = replace(condition, values=tuple(v for v in condition.values if v != value))
-                changed = (*conditions[:i], fewer, *conditions[i + 1 :])
-                mutants[f"value {name} {i} {value}"] = replace(tables, conditional={**CONDITIONAL, name: changed})
-            if isinstance(condition, Only) and condition.wide:
-                narrow = (*conditions[:i], replace(condition, wide=False), *conditions[i + 1 :])
-                mutants[f"width {name} {i}"] = replace(tables, conditional={**CONDITIONAL, name: narrow})
+        if name in NUMBERS:
+            fewer = {k: v for k, v in CONDITIONAL.items() if k != name}
+            mutants[f"rule {name}"] = replace(tables, conditional=fewer)
+            for change, changed in weaker(conditions):
+                mutants[f"{change} of {name}"] = replace(tables, conditional={**CONDITIONAL, name: changed})
     if syscalls.MACHINE == "x86_64":
         mutants["x32"] = replace(tables, kill_x32=False)
         mutants["foreign"] = replace(tables, kill_foreign_architecture=False)
     return mutants
+
+
+def without(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(n for n in names if n != name)
+
+
+def weaker(conditions: tuple[Condition, ...]) -> Iterator[tuple[str, tuple[Condition, ...]]]:
+    """One rule's conditions with one of them, one of its values, or its width taken away."""
+    for i, condition in enumerate(conditions):
+        before, after = conditions[:i], conditions[i + 1 :]
+        yield f"condition {i}", (*before, *after)
+        for value in condition.values if len(condition.values) > 1 else ():
+            values = tuple(v for v in condition.values if v != value)
+            yield f"value {i} {value}", (*before, replace(condition, values=values), *after)
+        if isinstance(condition, Only) and condition.wide:
+            yield f"width {i}", (*before, replace(condition, wide=False), *after)
 
 
 # --- Landlock ------------------------------------------------------------------------------------------------------
@@ -208,6 +221,7 @@ def landlock_verdicts(handled: dict[int, int], net: dict[int, int], scoped: dict
 def landlocked(folder: Path, port: int, *tables: dict[int, int]) -> Verdicts:
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     rules = (PathRule(f"{folder}/given", landlock.WRITE), PathRule("/dev/zero", landlock.DEVICE))
+    given = folder / "given"
     mother, name = os.getppid(), f"\0routekit-{os.getppid()}"
     landlock.restrict(rules, landlock.abi(), *tables)
     zero = os.open("/dev/zero", os.O_RDONLY)
@@ -225,7 +239,7 @@ def landlocked(folder: Path, port: int, *tables: dict[int, int]) -> Verdicts:
         "make socket": attempt(lambda: socket.socket(socket.AF_UNIX).bind(str(folder / "s"))),
         "make fifo": attempt(lambda: os.mkfifo(folder / "p")),
         "make symlink": attempt(lambda: os.symlink("x", folder / "l")),
-        "move between granted folders": attempt(lambda: os.rename(folder / "given/one/file", folder / "given/two/file")),
+        "move between granted folders": attempt(lambda: os.rename(given / "one/file", given / "two/file")),
         "device ioctl": attempt(lambda: fcntl.ioctl(zero, 0x5413, b"\0" * 8)),
         "bind tcp": attempt(lambda: socket.socket().bind(("127.0.0.1", 0))),
         "connect tcp": attempt(lambda: socket.socket().connect(("127.0.0.1", port))),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.sandbox.conftest import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -84,7 +86,12 @@ def test_n37_no_permission_no_network(host: Host, server: str) -> None:
 
 @pytest.mark.parametrize(
     ("what", "answer"),
-    [("policy", "network_refused"), ("not_json", "network_refused"), ("huge", "network_refused"), ("no_url", "network_refused")],
+    [
+        ("policy", "network_refused"),
+        ("not_json", "network_refused"),
+        ("huge", "network_refused"),
+        ("no_url", "network_refused"),
+    ],
 )
 def test_the_broker_takes_no_policy_and_no_rubbish_from_a_tool(host: Host, server: str, what: str, answer: str) -> None:
     outcome = host.run("broker_garbage", what=what, **network(allowed_networks=[server]))
@@ -93,7 +100,9 @@ def test_the_broker_takes_no_policy_and_no_rubbish_from_a_tool(host: Host, serve
 
 
 def test_n24_a_proxy_in_the_environment_is_ignored(server: str) -> None:
-    own = Host.start("T1", HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9", ALL_PROXY="http://127.0.0.1:9")
+    own = Host.start(
+        "T1", HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9", ALL_PROXY="http://127.0.0.1:9"
+    )
     try:
         assert own.run("get", url=f"http://{server}/", **network(allowed_networks=[server])).succeeded
     finally:
@@ -103,7 +112,9 @@ def test_n24_a_proxy_in_the_environment_is_ignored(server: str) -> None:
 def test_n30_exactly_as_many_requests_as_allowed(host: Host, server: str) -> None:
     policy = network(allowed_networks=[server], rate_limit={"requests_per_minute": 60}, max_redirects=1)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _i: host.run("get_many", url=f"http://{server}/", count=10, **policy).value, range(8)))
+        found = list(
+            pool.map(lambda _i: host.run("get_many", url=f"http://{server}/", count=10, **policy).value, range(8))
+        )
     assert sum(f["passed"] for f in found) == 60
     late = host.run("get", url=f"http://{server}/", **policy)
     assert (late.kind, late.retryable) == ("network_rate_limited", True)

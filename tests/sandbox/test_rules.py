@@ -34,7 +34,8 @@ def asked(*options: str) -> dict[str, Any]:
 def test_the_kernel_says_what_the_table_of_verdicts_says() -> None:
     found = asked("--rules-only")
     differences = {
-        kind: {k: (v, found[kind].get(k)) for k, v in GOLDEN[kind].items() if found[kind].get(k) != v} for kind in GOLDEN
+        kind: {k: (v, found[kind].get(k)) for k, v in GOLDEN[kind].items() if found[kind].get(k) != v}
+        for kind in GOLDEN
     }
     assert differences == {"seccomp": {}, "landlock": {}}
     new = {k: v for k, v in found["seccomp"].items() if k not in GOLDEN["seccomp"] and v != "ENOSYS"}

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agents import sandbox
 from agents.sandbox import Failed, PermitError, SandboxCall, SandboxPolicy, Succeeded, Tier
-from agents.tools.base import Tool
 from agents.tools.calculator import Calculator
-from agents.tools.read_file import ReadFile
 from agents.tools.run_python import RunPython
-from agents.tools.write_file import WriteFile
 from tests.sandbox.attacks import AttackResult
 from tests.sandbox.host import permit_for
 from tests.sandbox.probes import Echo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agents.tools.base import Tool
 
 SOURCE = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def stopped() -> Iterator[None]:
     sandbox.stop()
 
 
-def call_of(tool: type[Tool[Any, Any]], trusted: bool = False, **arguments: Any) -> SandboxCall:
+def call_of(tool: type[Tool[Any, Any]], *, trusted: bool = False, **arguments: Any) -> SandboxCall:
     return SandboxCall(
         call_id=str(uuid.uuid4()),
         tool=tool.name,
@@ -52,7 +52,19 @@ def call_of(tool: type[Tool[Any, Any]], trusted: bool = False, **arguments: Any)
 def attack(name: str, **args: Any) -> SandboxCall:
     schema = AttackResult.model_json_schema()
     arguments = {"name": name, "args": args}
-    return SandboxCall(str(uuid.uuid4()), "attack", "tests.sandbox.attacks:Attack", arguments, frozenset(), False, schema)
+    return replace(bare("tests.sandbox.attacks:Attack"), tool="attack", arguments=arguments, result_schema=schema)
+
+
+def bare(entrypoint: str) -> SandboxCall:
+    return SandboxCall(
+        call_id=str(uuid.uuid4()),
+        tool="x",
+        entrypoint=entrypoint,
+        arguments={},
+        permissions=frozenset(),
+        trusted_in_process=False,
+        result_schema={},
+    )
 
 
 def run(call: SandboxCall, policy: SandboxPolicy | None = None, **more: Any) -> sandbox.Outcome:
@@ -130,13 +142,13 @@ def test_a_tool_that_was_not_imported_ahead_runs_inside_the_locks() -> None:
     outcome = run(call_of(Echo, text="hello"))
     assert isinstance(outcome, Succeeded)
     assert outcome.value["text"] == "hello"
-    missing = SandboxCall("1", "x", "tests.no_such_module:X", {}, frozenset(), False, {})
+    missing = bare("tests.no_such_module:X")
     failed = run(missing)
     assert isinstance(failed, Failed)
     assert "can't be loaded" in failed.message
-    nowhere = SandboxCall("1", "x", "no_such_package_at_all:X", {}, frozenset(), False, {})
+    nowhere = bare("no_such_package_at_all:X")
     assert run(nowhere).kind == "refused"  # type: ignore[union-attr]
-    no_tool = SandboxCall("1", "x", "json:JSONDecoder", {}, frozenset(), False, {})
+    no_tool = bare("json:JSONDecoder")
     assert "is not a tool" in run(no_tool).message  # type: ignore[union-attr]
 
 
@@ -191,7 +203,8 @@ def test_run_python_sees_its_scratch_folder_only(tmp_path: Path) -> None:
     (tmp_path / "root" / "mine.txt").write_text("the agent's own")
     code = (
         "import os\nprint(os.listdir())\nopen('made', 'w').write('x')\nresult = 6 * 7\n"
-        f"try:\n    open({str(tmp_path / 'root' / 'mine.txt')!r}).read()\nexcept OSError as e:\n    print('no:', e.errno)\n"
+        f"try:\n    open({str(tmp_path / 'root' / 'mine.txt')!r}).read()\n"
+        "except OSError as e:\n    print('no:', e.errno)\n"
         "import math, json, statistics, datetime, decimal, re, csv, random, itertools, collections, hashlib\n"
     )
     outcome = run(call_of(RunPython, code=code), policy)

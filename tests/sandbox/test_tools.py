@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
@@ -23,6 +22,9 @@ from agents.tools.read_file import ReadFile
 from agents.tools.run_python import RunPython
 from agents.tools.search_files import SearchFiles
 from agents.tools.write_file import WriteFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TOOLS = [
     found
@@ -50,7 +52,7 @@ def test_declarations(tool: type[Tool[Any, Any]]) -> None:
     assert tool.Result.model_json_schema()["additionalProperties"] is False
     assert tool.description.endswith(".")
     assert tool.timeout is not None
-    with pytest.raises(ToolError, match="Extra inputs|Field required"):
+    with pytest.raises(ToolError, match=r"Extra inputs|Field required"):
         tool().execute({"surprise": 1}, ToolContext(FileAccess("/", ()), Deadline.after(1)))
 
 
@@ -76,8 +78,9 @@ def test_calculator(expression: str, value: str) -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        "10 ** 10 ** 7", "9 ** 9 ** 9 ** 9", "(2 ** 4000) * (2 ** 4000)", "1e308 * 10", "1 / 0", "0 ** -1", "log(0)", "(-1) ** 0.5",
-        "__import__('os')", "a", "'a' * 9", "[1]", "True + 1", "1 if 1 else 2", "f(1)", "sqrt(1, 2)", "abs(x=1)", "lambda: 1",
+        "10 ** 10 ** 7", "9 ** 9 ** 9 ** 9", "(2 ** 4000) * (2 ** 4000)", "1e308 * 10", "1 / 0", "0 ** -1", "log(0)",
+        "(-1) ** 0.5", "__import__('os')", "a", "'a' * 9", "[1]", "True + 1", "1 if 1 else 2", "f(1)", "sqrt(1, 2)",
+        "abs(x=1)", "lambda: 1",
         "(" * 300 + "1" + ")" * 300, "1+" * 900 + "1", "1j", "1 << 5000", "", "é",
     ],
 )  # fmt: skip

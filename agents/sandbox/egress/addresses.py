@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import ssrfguard
 
 if TYPE_CHECKING:
-    from agents.sandbox.egress.hosts import IPAddress
+    from agents.sandbox.hosts import IPAddress
 
 _GLOBAL_UNICAST_6 = ipaddress.ip_network("2000::/3")
 _NEVER = tuple(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
 
-    from agents.sandbox.egress.hosts import IPAddress
+    from agents.sandbox.hosts import IPAddress
 
 _SLICE = 0.2
 _MAX_ANSWERS = 64

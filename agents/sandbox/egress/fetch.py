@@ -19,16 +19,16 @@ import httpcore
 
 from agents.sandbox.egress import addresses
 from agents.sandbox.egress.connection import CheckedBackend, StoppedError, lookup
-from agents.sandbox.egress.hosts import HostError, literal_address, normalised
 from agents.sandbox.egress.rate import RateLimitError, RateUnavailableError
+from agents.sandbox.hosts import HostError, literal_address, normalised
 from agents.sandbox.outcome import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from agents.sandbox.egress.connection import Budget, Resolver
-    from agents.sandbox.egress.hosts import HostRules, IPAddress
     from agents.sandbox.egress.rate import RateLimiter
+    from agents.sandbox.hosts import HostRules, IPAddress
     from agents.sandbox.policy import NetworkSandbox
 
 Headers = list[tuple[str, str]]
