@@ -40,6 +40,10 @@ class LeaseLost(AgentError):
     """Another worker holds this run now."""
 
 
+class CallOutOfStep(AgentError):
+    """A call waits for an approval that was used already; its row was changed behind the application's back."""
+
+
 class UnknownProvider(AgentError):
     """The agent names a model provider that this site does not have."""
 

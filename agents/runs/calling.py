@@ -16,7 +16,7 @@ from typing import Any
 from django.db import transaction
 
 from agents import execution, journal, turn
-from agents.errors import LeaseLost
+from agents.errors import CallOutOfStep, LeaseLost
 from agents.execution import Failed, FailureKind, Job, Outcome, Succeeded
 from agents.models import Run, ToolCall
 from agents.runs import ending
@@ -75,6 +75,8 @@ def settle(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall], *, st
     if refused:
         _tell_refused(held, refused)
         return True
+    if len(standings) < len(calls) or any(isinstance(found, gates.Spent) for _, found in standings):
+        raise CallOutOfStep
     ready = [call for call, found in standings if isinstance(found, gates.Ready)]
     batch = _batch([planned for call in ready if (planned := plan(held, case, call)) is not None])
     return not batch or _run(held, case, batch, stop=stop)

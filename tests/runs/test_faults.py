@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F
 
 from agents import execution, runs, tasks
@@ -353,3 +353,29 @@ def test_an_older_worker_leaves_newer_runs_alone(bench: Bench) -> None:
     run = bench.submit("hello")
     Run.objects.update(engine=F("engine") + 1)
     assert bench.advance(run).state == RunState.QUEUED
+
+
+def test_a_call_that_waits_for_a_used_approval_ends_the_run(bench: Bench) -> None:
+    run = bench.go(WRITE)
+    gate = bench.gate(run)
+    bench.decide(gate)
+    ApprovalGate.objects.filter(pk=gate.pk).update(state=GateState.SPENT, closed_at=database_now())
+    for _ in range(3):
+        run = bench.advance(run)
+        Run.objects.filter(pk=run.pk, state=RunState.QUEUED).update(wake_at=database_now())
+    assert (run.state, run.error_kind) == (RunState.FAILED, "crashed")
+    assert "CallOutOfStep" in run.error_message
+    assert not (bench.folder / "summary.txt").exists()
+
+
+def test_a_database_outage_is_no_crash_of_the_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def outage(_run: Run) -> None:
+        raise OperationalError
+
+    run = bench.submit("hello")
+    with monkeypatch.context() as broken:
+        broken.setattr("agents.runs.advancing._load", outage)
+        run = bench.advance(run)
+    assert (run.state, run.leased_by, run.crashes) == (RunState.QUEUED, None, 0)
+    Run.objects.update(wake_at=database_now())
+    assert bench.advance(run).state == RunState.SUCCEEDED
