@@ -9,7 +9,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, Exists, F, OuterRef, Q, When
 
 from approvals.states import GateState
 from approvals.types import AllowanceMode, ApprovalGatePolicy, Reversibility, Risk
@@ -84,7 +84,10 @@ class ToolRuleQuerySet(models.QuerySet["ToolRule"]):
 
     def in_force(self, now: datetime) -> ToolRuleQuerySet:
         """Rules that still speak: not revoked, not expired, with uses left, from an approval that was not undone."""
-        return self.filter(revoked_at=None, expires_at__gt=now, uses__lt=F("max_uses"), made_from__undone_at=None)
+        # EXISTS and no join: a join would move the conditions of an UPDATE into a subquery, which PostgreSQL does not
+        # look at again after waiting for another transaction, and the last use could be taken twice.
+        undone = Decision.objects.filter(pk=OuterRef("made_from_id"), undone_at__isnull=False)
+        return self.filter(~Exists(undone), revoked_at=None, expires_at__gt=now, uses__lt=F("max_uses"))
 
 
 class ToolRule(models.Model):

@@ -27,7 +27,7 @@ ROUNDS = {
     "both_of_two": 20,
     "undo_or_redeem": 40,
     "two_redeemers": 40,
-    "last_uses": 40,
+    "last_uses": 10,
     "storm": 10,
 }
 
