@@ -54,7 +54,8 @@ class Samples:
             "github fine-grained": f"github_pat_{self.text(22)}_{self.text(59)}",
             "gitlab": f"glpat-{self.text(20)}",
             "slack bot": f"xoxb-{self.digits(12)}-{self.digits(12)}-{self.text(24)}",
-            "slack webhook": f"https://hooks.slack.com/services/T{self.text(8, UPPER)}/B{self.text(8, UPPER)}/{self.text(24)}",
+            "slack webhook": "https://hooks.slack.com/services/"
+            f"T{self.text(8, UPPER)}/B{self.text(8, UPPER)}/{self.text(24)}",
             "stripe": f"sk_live_{self.text(24)}",
             "stripe restricted": f"rk_live_{self.text(24)}",
             "google": f"AIza{self.text(35)}",

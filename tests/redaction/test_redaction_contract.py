@@ -1,5 +1,7 @@
 """What is recognised in a text, what survives, and what stands in the place of a value."""
 
+# ruff: noqa: RUF001  the look-alike characters are what is tested
+
 from __future__ import annotations
 
 import phonenumbers

@@ -1,5 +1,7 @@
 """What must hold for every value, found by Hypothesis among texts made of values, near-values and the glue between."""
 
+# ruff: noqa: RUF001  the look-alike characters are what is tested
+
 from __future__ import annotations
 
 import copy

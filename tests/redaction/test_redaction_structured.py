@@ -30,8 +30,16 @@ def test_a_contact_inside_lists_and_dicts_leaks_nowhere(redactor: Redactor) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["password", "dbPassword", "DB_PASSWORD", "api_key", "apiKey", "X-Api-Key", "authorization", "Cookie", "Set-Cookie"]
-    + [
+    [
+        "password",
+        "dbPassword",
+        "DB_PASSWORD",
+        "api_key",
+        "apiKey",
+        "X-Api-Key",
+        "authorization",
+        "Cookie",
+        "Set-Cookie",
         "access_token",
         "refreshToken",
         "client_secret",
@@ -49,9 +57,23 @@ def test_the_whole_value_of_a_secret_field_goes(redactor: Redactor, name: str, v
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_tokens", 4096), ("prompt_tokens", 12), ("token_count", 7), ("tokens", 3), ("token_type", "bearer")]
-    + [("password_policy", "long"), ("secret_name", "db"), ("primary_key", "id"), ("author", "Ann"), ("key", "value")]
-    + [("password", None), ("token", True), ("api_key", ""), ("password", "********"), ("api_key", "${API_KEY}")],
+    [
+        ("max_tokens", 4096),
+        ("prompt_tokens", 12),
+        ("token_count", 7),
+        ("tokens", 3),
+        ("token_type", "bearer"),
+        ("password_policy", "long"),
+        ("secret_name", "db"),
+        ("primary_key", "id"),
+        ("author", "Ann"),
+        ("key", "value"),
+        ("password", None),
+        ("token", True),
+        ("api_key", ""),
+        ("password", "********"),
+        ("api_key", "${API_KEY}"),
+    ],
 )
 def test_fields_that_speak_about_secrets_stay(redactor: Redactor, name: str, value: object) -> None:
     assert redactor.redact({"usage": {name: value}}) == {"usage": {name: value}}

@@ -27,7 +27,7 @@ def find_ip(view: str, position: int) -> Span | None:
 
 
 def _continues(view: str, position: int, before: str) -> bool:
-    """Whether the punctuation before an address belongs to a longer run (an OID, ``std::``) or ends a word (``ip:``)."""
+    """Whether the punctuation before an address belongs to a longer run (an OID, ``std::``), or not (``ip:``)."""
     earlier = view[position - 2] if position > 1 else " "
     if before == ":":
         return earlier == ":" or view[position] == ":"

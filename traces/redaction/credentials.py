@@ -1,5 +1,7 @@
 """Secrets that show by the words before them: ``DB_PASSWORD: …``, ``--token …``, ``Authorization: Bearer …``."""
 
+# ruff: noqa: E501  patterns are kept whole, and hold look-alike characters on purpose
+
 from __future__ import annotations
 
 import re
@@ -72,7 +74,7 @@ _SHORTEST_TOKEN = 8
 _LONG = 16
 
 
-def find_credential(view: str, position: int, end: int) -> Span | None:
+def find_credential(view: str, position: int, end: int) -> Span | None:  # noqa: PLR0911  one way out for each form
     """Return the value of the name whose trigger matched ``view[position:end]``, if it can be a secret."""
     if view[end : end + 1] in _NOTHING or _NAME_AHEAD.match(view, end):
         return None

@@ -48,7 +48,7 @@ class TooManyMatchesError(Exception):
 
 @lru_cache(maxsize=1024)
 def compile_rule(pattern: str, template: str) -> CustomRule:
-    """Compile one rule; raise PatternError when it is invalid, over-long, or refers to a group that it does not have."""
+    """Compile one rule; raise PatternError when it is invalid, over-long, or refers to a group that it lacks."""
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise PatternError(f"is longer than {MAX_PATTERN_LENGTH} characters")
     if len(template) > MAX_REPLACEMENT_LENGTH:
@@ -100,7 +100,7 @@ def _windows(pattern: Pattern, text: str) -> Iterator[Match]:
         yield from pattern.finditer(text)
         return
     for start in range(0, len(text) - OVERLAP, WINDOW - OVERLAP):
-        # A slice, not an end position: RE2 encodes what it is given, and the whole text for each window would be quadratic.
+        # A slice, not an end position: RE2 encodes all that it is given, for each window anew.
         window = text[start : start + WINDOW]
         for match in pattern.finditer(window):
             yield _Shifted(match, start)

@@ -1,4 +1,4 @@
-"""E-mail addresses (RFC 5322 and 6531: quoted, plus-tagged, internationalised) and user names with passwords in URLs."""
+"""E-mail addresses (RFC 5322 and 6531: quoted, plus-tagged, international) and user names with passwords in URLs."""
 
 from __future__ import annotations
 

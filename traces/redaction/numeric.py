@@ -1,5 +1,7 @@
 """Numbers that identify: payment cards, phone numbers, US social security numbers."""
 
+# ruff: noqa: E501  patterns are kept whole, and hold look-alike characters on purpose
+
 from __future__ import annotations
 
 import re
@@ -196,14 +198,13 @@ def _national_lengths(digits: str) -> frozenset[int]:
             if region == "001"
             else PhoneMetadata.metadata_for_region(region)
         )
-        description = metadata and metadata.general_desc
-        if description is not None:
-            lengths.update(description.possible_length)
+        if metadata is not None and metadata.general_desc is not None:
+            lengths.update(metadata.general_desc.possible_length)
     # Germany and Austria have no fixed lengths, and short ones in the metadata are service numbers.
     return frozenset(length for length in lengths if length >= 5)  # noqa: PLR2004
 
 
-def _national(view: str, position: int, *, context: bool) -> int | None:
+def _national(view: str, position: int, *, context: bool) -> int | None:  # noqa: PLR0911  one way out for each form
     if not context and _IN_ROW.search(view, max(0, position - 2), position):
         return None
     match = _NANP.match(view, position) or _INDIAN.match(view, position) or _GROUPED.match(view, position)

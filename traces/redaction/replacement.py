@@ -21,7 +21,7 @@ TYPED_TOKEN = re.compile(r"\[(" + "|".join(Label) + r")(?::([a-z2-7]{16}))?\]")
 
 
 class Replacement:
-    """Makes the token of a value. Tokens hold no digit run, no ``@`` and no secret, so they are never redacted again."""
+    """Makes the token of a value. Tokens hold no digit run and no ``@``, so they are never redacted again."""
 
     def __init__(self, mode: Mode, text: str, pseudonym_key: bytes | None) -> None:
         if mode == "pseudonym" and len(pseudonym_key or b"") < PSEUDONYM_KEY_BYTES:

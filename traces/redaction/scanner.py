@@ -1,5 +1,7 @@
 """Finds every span of a text: a few linear RE2 passes find triggers, an anchored validator judges each."""
 
+# ruff: noqa: E501  patterns are kept whole, and hold look-alike characters on purpose
+
 from __future__ import annotations
 
 import re

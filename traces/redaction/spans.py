@@ -1,5 +1,7 @@
 """What a detector reports: labelled, half-open character ranges of one string."""
 
+# ruff: noqa: S105  the names of kinds of secrets are no secrets
+
 from __future__ import annotations
 
 from enum import StrEnum

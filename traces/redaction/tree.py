@@ -150,7 +150,7 @@ class Tree:
             self._sequence(value, node, context, depth + 1)
         self._path.discard(id(value))
 
-    def _mapping(self, value: Mapping[Any, Any], node: int, depth: int) -> None:
+    def _mapping(self, value: Mapping[Any, Any], node: int, depth: int) -> None:  # noqa: C901  the inner loop, unrolled
         texts, places = self._texts, self._places
         if self._every_name:
             for key in value:
