@@ -10,10 +10,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet --no-inp
 CHECKED := DJANGO_SETTINGS_MODULE=tests.settings
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format migrations constraints clean
+.PHONY: help run test check format migrations constraints bench-redaction clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "RouteKit Site needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
@@ -62,6 +62,9 @@ migrations: $(VENV)/.development ## Make migrations for changed models
 
 constraints: $(VENV)/.development ## Pin the versions that are installed now
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools > constraints.txt
+
+bench-redaction: $(VENV)/.run ## Measure redaction, beside its peers if the bench extra is installed; CORPUS=file.jsonl for F1
+	$(BIN)/python -m bench.redaction $(CORPUS)
 
 clean: ## Remove what the tools made; the demo's data in var/ stays
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artifacts *.egg-info
