@@ -111,11 +111,7 @@ class ToolRule(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     revoked_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.PROTECT,
-        null=True,
-        blank=True,
-        related_name="+",
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
 
     objects: ClassVar[models.Manager[ToolRule]] = ToolRuleQuerySet.as_manager()
@@ -325,16 +321,8 @@ class ApprovalGate(models.Model):
                 condition=Q(decided_at__isnull=False),
                 name="gate_precedents",
             ),
-            models.Index(
-                fields=["decide_by"],
-                condition=Q(state=GateState.PENDING),
-                name="gate_overdue",
-            ),
-            models.Index(
-                fields=["hold_until"],
-                condition=Q(state=GateState.APPROVED),
-                name="gate_held",
-            ),
+            models.Index(fields=["decide_by"], condition=Q(state=GateState.PENDING), name="gate_overdue"),
+            models.Index(fields=["hold_until"], condition=Q(state=GateState.APPROVED), name="gate_held"),
         ]
 
     def __str__(self) -> str:
