@@ -41,8 +41,15 @@ class Host:
         env = {**os.environ, "PYTHONPATH": str(PROJECT), "ROUTEKIT_CANARY": "canary-in-the-environment", **environment}
         argv = [sys.executable, str(HERE / "host.py"), tier]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd="/")
+        assert process.stdin is not None
         assert process.stdout is not None
-        hello = json.loads(process.stdout.readline())
+        line = process.stdout.readline()
+        if not line:
+            code = process.wait()
+            process.stdin.close()
+            process.stdout.close()
+            raise RuntimeError(f"the host did not start: {code}")
+        hello = json.loads(line)
         host = cls(process, hello["tier"], hello["uid"], hello["pid"])
         threading.Thread(target=host._listen, daemon=True).start()
         return host

@@ -219,8 +219,10 @@ def test_run_python_sees_its_scratch_folder_only(tmp_path: Path) -> None:
 
 
 BEST_EFFORT = """
-import json, sys
+import json, os, sys
 from agents import sandbox
+from agents.tools.read_file import ReadFile
+from agents.tools.write_file import WriteFile
 from tests.sandbox.test_run import *
 sandbox.start(ceiling=Tier.T0)
 policy = SandboxPolicy(require=sys.argv[1], filesystem=sandbox.FilesystemSandbox(sandbox_root=sys.argv[2]))
