@@ -15,7 +15,12 @@ FILLER = "\x1a"
 # Each branch begins with a literal, so that the search skips to one.
 _ESCAPES = re.compile(r"\\\\{0,15}(?:u([0-9a-fA-F]{4})|([\"'/nrtbf]))|&#(?:64|[xX]40);")
 _WHITESPACE_ESCAPES = "nrtbf"
-_COMMON_ESCAPES = (('\\"', '"' + FILLER), ("\\n", "\n\n"), ("\\t", "  "), ("\\r", "\n\n"))
+_COMMON_ESCAPES = (
+    ('\\"', '"' + FILLER),
+    ("\\n", "\n\n"),
+    ("\\t", "  "),
+    ("\\r", "\n\n"),
+)
 _FOREIGN_CHARACTERS = (
     "\xa0\xad\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0e50-\u0e59\u2000-\u200f\u2010-\u2015\u202f\u2044\u205f\u2060"
     "\u2212\u3000\ufe63\ufeff\uff0b\uff0d-\uff1a\uff1d\uff20-\uff3a\uff3f\uff41-\uff5a"

@@ -289,6 +289,7 @@ _CONTEXTS = (
     ),
     (re.compile(r"(?i)card|(?<![a-z])pan(?![a-z])|tarjeta|karte"), "card: "),
 )
+_MOST_SPACES = 4  # in a name; with more it is a sentence
 _MEMBER = re.compile(r"\w\[([a-z][\w-]{0,60})\]$")  # user[password] of a form
 _NAME = re.compile(
     r"[\w\s.:@+/$-]*"
@@ -329,7 +330,7 @@ def kind_of(name: str) -> KeyKind:
     """Return what the field name ``name`` says about its value, in any case style and in the usual languages."""
     member = _MEMBER.search(name)
     name = member[1] if member is not None else name[-_LONGEST_KEY:]
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name.count(" ") > _MOST_SPACES:
         return KeyKind.PLAIN
     words = [word.lower() for word in _WORDS.findall(name)]
     if _is_secret(words):

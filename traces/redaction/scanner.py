@@ -110,6 +110,8 @@ class Scanner:
         if next(find_emails(view), None) is not None:
             return False
         buffer = scan_bytes(view)
+        if _any_trigger(self._categories).search(buffer) is None:
+            return True
         if self._categories.secrets or self._categories.phones or self._categories.ids:
             for match in _NAMES.finditer(buffer):
                 start, end = match.span()
@@ -148,32 +150,41 @@ def _next_start(buffer: bytes, start: int, end: int) -> int:
 
 _NAME = re.compile(r"[^\s=]+")
 _DEEPLY_ESCAPED = "\\" * 7  # JSON in JSON in JSON in JSON is read level by level
-_HEAD = 2048
+_HEAD = 1024
 _UNSET = ("null", "true", "false")
 _NAMES = compile_pattern(NAME_TRIGGER.encode("ascii"))
 
 
 @lru_cache(maxsize=64)
 def _passes(categories: Categories) -> tuple[_Pass, ...]:
-    passes: list[_Pass] = []
-    if categories.secrets:
-        passes.append(_Pass(_compile(tokens.TRIGGER), _token, nested=True))
-        passes.append(_Pass(_compile(credentials.TRIGGER), credentials.find_credential, nested=False))
-    values = [
-        trigger
-        for enabled, trigger in (
-            (categories.cards, _CARD_TRIGGER),
-            (categories.ids, _SSN_TRIGGER),
-            (categories.ids, _DOCUMENT_TRIGGER),
-            (categories.phones, _PHONE_TRIGGER),
-        )
-        if enabled
+    passes = [
+        (categories.secrets, tokens.TRIGGER, _token, True),
+        (categories.secrets, credentials.TRIGGER, credentials.find_credential, False),
+        (_has_values(categories), _value_trigger(categories), _value_validator(categories), True),
+        (categories.ips, _IP_TRIGGER, _ip, False),
     ]
-    if values:
-        passes.append(_Pass(_compile("|".join(values)), _value_validator(categories), nested=True))
-    if categories.ips:
-        passes.append(_Pass(_compile(_IP_TRIGGER), lambda view, start, _end: find_ip(view, start), nested=False))
-    return tuple(passes)
+    return tuple(_Pass(_compile(trigger), validate, nested) for enabled, trigger, validate, nested in passes if enabled)
+
+
+@lru_cache(maxsize=64)
+def _any_trigger(categories: Categories) -> Pattern:
+    """All triggers in one pattern: one pass that tells a text in which there is nothing to judge."""
+    triggers = [NAME_TRIGGER, tokens.TRIGGER, credentials.TRIGGER, _value_trigger(categories)]
+    return _compile("|".join(triggers + [_IP_TRIGGER] * categories.ips))
+
+
+def _has_values(categories: Categories) -> bool:
+    return categories.cards or categories.ids or categories.phones
+
+
+def _value_trigger(categories: Categories) -> str:
+    triggers = (
+        (categories.cards, _CARD_TRIGGER),
+        (categories.ids, _SSN_TRIGGER),
+        (categories.ids, _DOCUMENT_TRIGGER),
+        (categories.phones, _PHONE_TRIGGER),
+    )
+    return "|".join(trigger for enabled, trigger in triggers if enabled) or r"\A\z"
 
 
 def _compile(trigger: str) -> Pattern:
@@ -182,6 +193,10 @@ def _compile(trigger: str) -> Pattern:
 
 def _token(view: str, start: int, _end: int) -> Span | None:
     return tokens.find_token(view, start)
+
+
+def _ip(view: str, start: int, _end: int) -> Span | None:
+    return find_ip(view, start)
 
 
 def _value_validator(categories: Categories) -> Validator:
