@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin, messages
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from approvals.types import JSONValue, PolicyFacts
 
 SHOWN_CHANGES = 200
+IDLE_AFTER = timedelta(days=7)
 
 
 class PolicyAdmin(TenantScopedAdmin):
@@ -314,8 +316,12 @@ class ToolRuleAdmin(TenantScopedAdmin):
 
     @admin.display(description="rule", ordering="summary")
     def rule(self, obj: ToolRule) -> SafeString:
-        """The rule's sentence, faded when it no longer speaks."""
-        return format_html('<span class="{}">{}</span>', "rule" if self._is_in_force(obj) else "rule-over", obj.summary)
+        """The rule's sentence, faded when it no longer speaks or nobody has needed it for a week."""
+        if not self._is_in_force(obj):
+            look = "rule-over"
+        else:
+            look = "rule-idle" if (obj.last_used_at or obj.made_at) < timezone.now() - IDLE_AFTER else "rule"
+        return format_html('<span class="{}">{}</span>', look, obj.summary)
 
     @admin.display(description="used", ordering="uses")
     def used(self, obj: ToolRule) -> str:

@@ -352,6 +352,20 @@ def test_rules_are_counted_faded_when_over_and_revoked_with_one_click(house: Hou
     assert len(ledger_facts(LedgerKind.RULE_CHANGE)) == 2
 
 
+def test_a_rule_that_nobody_needs_fades(house: House, adam: Client) -> None:
+    opened = house.open()
+    decision = house.decide(opened, house.cast.rita)
+    choice, made_at = RuleChoice(Reach.ANY, ttl=timedelta(days=30)), timezone.now() - timedelta(days=8)
+    with transaction.atomic():
+        rule = rules.make_rule(decision.gate_id, house.cast.rita, choice, now=made_at)
+    assert "rule-idle" in adam.get(RULES).content.decode()
+    with transaction.atomic():
+        rules.use(rule.pk, now=timezone.now())
+    page = adam.get(RULES).content.decode()
+    assert "rule-idle" not in page
+    assert "1 of 100" in page
+
+
 def test_another_tenants_rule_cannot_be_seen_or_revoked(house: House, client_of: ClientOf) -> None:
     opened = house.open({"path": "reports/a.md", "text": "x"})
     decision = house.decide(opened, house.cast.rita)
