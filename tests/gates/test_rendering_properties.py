@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from approvals.rendering import Renderer, is_hidden
 from approvals.requests import hosts_of, mixes_scripts
 from approvals.textdiff import FileChange, file_section
+from traces.redaction import Span
 
 TEXT = st.text(alphabet=st.characters(), max_size=200)
 HOSTILE = st.text(alphabet="ab \t\n\r\u202e\u200b\u00a0⟦⟧U+[]\u0430", max_size=60)
@@ -90,3 +91,22 @@ def test_a_diff_turns_one_text_into_the_other(old: str, new: str, cut: bool) -> 
 def test_looking_for_lookalikes_never_fails(text: str) -> None:
     mixes_scripts(text)
     hosts_of(f"see https://{text}/ and http://{text}:99999/")
+
+
+class MasksMoreThanItsSpans:
+    """A redactor that masks a value for the place it stands in, which its spans of the bare text don't know."""
+
+    def spans(self, text: str) -> list[Any]:
+        return [Span(0, 4, "EMAIL")] if text.startswith("mail") else []
+
+    def redact(self, value: Any) -> Any:
+        return "[EMAIL] and [GENERIC_SECRET]" if isinstance(value, str) else value
+
+
+def test_what_the_redactor_masks_beyond_its_spans_is_masked() -> None:
+    block = Renderer(MasksMoreThanItsSpans(), lambda raw: raw.hex()).text("mail and swordfish")
+    assert [segment.get("label", segment.get("text")) for segment in block.segments] == [
+        "email",
+        " and ",
+        "generic secret",
+    ]
