@@ -27,6 +27,9 @@ GROUPS = {
     "services": "services",
 }
 
+# Fixtures that start the site as processes of their own.
+PROCESSES = {"embedded", "own_embedded", "prepared", "stack", "own_stack"}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the fixtures that they use."""
@@ -36,6 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
         if "services" in names:
             item.add_marker(pytest.mark.services)
+        if names & PROCESSES:
+            item.add_marker(pytest.mark.processes)
         group = next((GROUPS[name] for name in GROUPS if name in names), None)
         if group is not None and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(group))
