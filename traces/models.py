@@ -72,6 +72,7 @@ class TraceEvent(models.Model):
             models.UniqueConstraint(fields=["trace", "number"], name="trace_event_numbered"),
             models.CheckConstraint(condition=Q(number__gte=1), name="trace_event_number_from_one"),
         ]
+        indexes: ClassVar = [models.Index(fields=["kind"], name="trace_event_by_kind")]
 
     def __str__(self) -> str:
         return f"{self.kind} #{self.number} of {self.trace_id}"
