@@ -80,19 +80,23 @@ class RunQuerySet(models.QuerySet["Run"]):
         """The run, while the worker with this fencing token still holds it."""
         return self.filter(id=run_id, state=RunState.RUNNING, fence=fence)
 
+    def startable(self, now: datetime) -> RunQuerySet:
+        """Runs that a worker may claim and that wait for no person: queued and due, or left by a dead worker."""
+        due = Q(state=RunState.QUEUED) & (Q(wake_at=None) | Q(wake_at__lte=now))
+        return self.filter(due | Q(state=RunState.RUNNING, lease_until__lte=now), engine__lte=ENGINE)
+
+    def answered(self, now: datetime) -> RunQuerySet:
+        """Waiting runs of which every gate is decided, and any hold after that is over."""
+        undecided = Exists(ToolCall.objects.undecided(now).filter(run=OuterRef("pk")))
+        return self.filter(~undecided, state=RunState.WAITING, engine__lte=ENGINE)
+
     def ready(self, now: datetime) -> RunQuerySet:
         """Runs that a worker may claim: nothing that they wait for is outstanding."""
-        due = Q(wake_at=None) | Q(wake_at__lte=now)
-        return self.filter(
-            Q(state=RunState.QUEUED) & due
-            | Q(state=RunState.RUNNING, lease_until__lte=now)
-            | Q(state=RunState.WAITING) & ~Exists(ToolCall.objects.undecided(now).filter(run=OuterRef("pk"))),
-            engine__lte=ENGINE,
-        )
+        return self.startable(now) | self.answered(now)
 
-    def to_ring(self, now: datetime, again_after: timedelta) -> RunQuerySet:
-        """Runs that are ready and whose bell was not rung by a sweep within `again_after`."""
-        return self.ready(now).filter(Q(rung_at=None) | Q(rung_at__lte=now - again_after))
+    def unrung(self, now: datetime, again_after: timedelta) -> RunQuerySet:
+        """Runs whose bell was not rung by a sweep within `again_after`."""
+        return self.filter(Q(rung_at=None) | Q(rung_at__lte=now - again_after))
 
     def newest_first(self) -> RunQuerySet:
         """Newest first; the id breaks ties so that pages are stable."""

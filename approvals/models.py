@@ -201,6 +201,10 @@ class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
         over = Q(state__in=[GateState.EXPIRED, GateState.WITHDRAWN, GateState.LAPSED])
         return self.filter(over | Q(state__in=[GateState.APPROVED, GateState.REJECTED], hold_until__lte=now))
 
+    def closed_since(self, moment: datetime) -> ApprovalGateQuerySet:
+        """Gates that were closed lately."""
+        return self.filter(closed_at__gte=moment)
+
     def unused(self, now: datetime) -> ApprovalGateQuerySet:
         """Approved gates past their execute-by."""
         return self.filter(state=GateState.APPROVED, execute_by__lte=now)
@@ -323,6 +327,7 @@ class ApprovalGate(models.Model):
             ),
             models.Index(fields=["decide_by"], condition=Q(state=GateState.PENDING), name="gate_overdue"),
             models.Index(fields=["hold_until"], condition=Q(state=GateState.APPROVED), name="gate_held"),
+            models.Index(fields=["closed_at"], condition=Q(closed_at__isnull=False), name="gate_closed"),
         ]
 
     def __str__(self) -> str:

@@ -121,10 +121,15 @@ def test_a_worker_that_slept_past_its_lease_writes_nothing(bench: Bench) -> None
         sleeper = lease.claim(run.id, "sleeper", now=database_now())
     assert sleeper is not None
     Run.objects.filter(pk=run.pk).update(lease_until=database_now())
-    assert bench.advance(run).state == RunState.WAITING
+    with transaction.atomic():
+        awake = lease.claim(run.id, "awake", now=database_now())
+    assert awake is not None
     with pytest.raises(LeaseLost), transaction.atomic():
         lease.lock(sleeper)
     assert sleeper.stop()
+    with transaction.atomic():
+        locked, _ = lease.lock(awake)
+    assert locked.fence == sleeper.fence + 1
 
 
 def test_a_poison_run_is_given_up_after_three_crashes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +205,18 @@ def test_the_sweep_rings_for_lost_bells_once(bench: Bench) -> None:
     assert waiting.pk not in bench.rung
     Run.objects.update(rung_at=database_now() - sweeping.RING_AGAIN_AFTER)
     assert runs.sweep() == 3
+
+
+def test_the_quick_sweep_finds_what_was_answered_lately(bench: Bench) -> None:
+    run, rejected = bench.go(WRITE), bench.go(WRITE.replace("summary", "other"))
+    Run.objects.update(created_at=F("created_at") - timedelta(seconds=5))
+    runs.sweep()
+    assert not sweeping._full_sweep.due()
+    bench.decide(bench.gate(run))
+    bench.decide(bench.gate(rejected), "reject")
+    bench.rung.clear()
+    assert runs.sweep() == 2
+    assert set(bench.rung) == {run.pk, rejected.pk}
 
 
 def test_bells_for_nothing_are_ignored(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
