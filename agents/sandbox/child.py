@@ -21,7 +21,7 @@ import httpx
 import orjson
 from pydantic import Field
 
-from agents.sandbox import framing, lockdown, namespaces, seccomp, syscalls, witness
+from agents.sandbox import framing, lockdown, namespaces, syscalls, witness
 from agents.sandbox.egress.transport import BrokerTransport, EgressError
 from agents.sandbox.outcome import AttackClass, FailureKind
 from agents.tools.base import (
@@ -80,14 +80,13 @@ class Request:
 def serve_sealed(runtime: lockdown.Runtime, parent: int) -> None:
     """A standby for calls that touch no file: every lock is on before the call is known."""
     lockdown.isolate(runtime, (), None)
-    lockdown.lock(runtime, lockdown.path_rules(runtime, (), ""), seccomp.assemble(), parent)
+    lockdown.lock(runtime, lockdown.path_rules(runtime, (), ""), parent)
     rehearse()
     answer(Request.read(CHANNEL), NOTHING)
 
 
 def serve_open(runtime: lockdown.Runtime, parent: int) -> None:
     """A standby for calls with folders: the locks are completed when the call's folders are known."""
-    program = seccomp.assemble()
     rehearse()
     request = Request.read(CHANNEL)
     found = loaded(request.entrypoint)
@@ -96,7 +95,7 @@ def serve_open(runtime: lockdown.Runtime, parent: int) -> None:
     scratch = namespaces.SCRATCH if runtime.namespaces and request.files else request.scratch
     quota = (request.max_disk_mb, request.max_files) if request.files else None
     lockdown.isolate(runtime, (*grants, *code), quota)
-    lockdown.lock(runtime, lockdown.path_rules(runtime, (*grants, *code), scratch), program, parent)
+    lockdown.lock(runtime, lockdown.path_rules(runtime, (*grants, *code), scratch), parent)
     answer(request, Access(grants, scratch))
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _INTERPRETER_MB = 512
 _BOOT = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from agents.sandbox import child; "
+    launch.BOOT + "from agents.sandbox import child; "
     "child.keep_only([int(sys.argv[2]), int(sys.argv[3])]); child.serve_unlocked(json.loads(sys.argv[4]))"
 )
 

@@ -31,11 +31,15 @@ _DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero")
 
 @dataclass(frozen=True)
 class Runtime:
-    """What is the same for every call of a zygote: the tier, Landlock's version, and the folders Python needs."""
+    """What is the same for every call of a zygote: the tier, Landlock's version, Python's folders, the filter.
+
+    `program` is assembled for `seccomp.PLACEHOLDER`.
+    """
 
     namespaces: bool
     landlock_abi: int
     folders: tuple[str, ...]
+    program: bytes = b""
 
 
 def runtime_folders(path: list[str]) -> tuple[str, ...]:
@@ -62,7 +66,7 @@ def isolate(runtime: Runtime, grants: tuple[Grant, ...], scratch: tuple[int, int
     namespaces.seal()
 
 
-def lock(runtime: Runtime, rules: tuple[PathRule, ...], program: bytes, parent: int) -> None:
+def lock(runtime: Runtime, rules: tuple[PathRule, ...], parent: int) -> None:
     """Steps 2 to 6, see Note [Order of the locks]. `parent` is the zygote, which must still be alive.
 
     Raises:
@@ -75,7 +79,7 @@ def lock(runtime: Runtime, rules: tuple[PathRule, ...], program: bytes, parent: 
         raise OSError("the zygote is gone")
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     landlock.restrict(rules, runtime.landlock_abi)
-    seccomp.load(program)
+    seccomp.load(seccomp.for_process(runtime.program, os.getpid()))
 
 
 def path_rules(runtime: Runtime, grants: tuple[Grant, ...], scratch: str) -> tuple[PathRule, ...]:

@@ -32,10 +32,7 @@ logger = logging.getLogger(__name__)
 STANDBYS = {OPEN: 2, SEALED: 2}
 START_TIMEOUT = 30.0
 TAKE_TIMEOUT = 10.0
-_BOOT = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from agents.sandbox.zygote import main; "
-    "main(*map(int, sys.argv[2:]))"
-)
+_BOOT = launch.BOOT + "from agents.sandbox.zygote import main; main(*map(int, sys.argv[2:]))"
 
 
 @dataclass

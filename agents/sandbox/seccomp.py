@@ -29,6 +29,7 @@ _ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _OFFSET_NUMBER, _OFFSET_ARCHITECTURE, _OFFSET_ARGUMENTS = 0, 4, 16
 _SET_MODE_FILTER = 1
 _HALF = 0xFFFFFFFF
+PLACEHOLDER = 0x7FFF_FFFE  # above the largest process id that Linux gives
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ def assemble(tables: RuleTables | None = None, machine: str = syscalls.MACHINE, 
         code += [(_JUMP_GREATER_EQUAL, 0, 1, _X32_BIT), (_RETURN, 0, 0, _RET_KILL_PROCESS)]
     code += _tree(_ranges(_leaves(tables, machine)), own)
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+def for_process(program: bytes, pid: int) -> bytes:
+    """A filter that was assembled with `PLACEHOLDER` in the place of its process's id, for the process `pid`."""
+    old = struct.pack("=HBBI", _JUMP_EQUAL, 1, 0, PLACEHOLDER)
+    return program.replace(old, struct.pack("=HBBI", _JUMP_EQUAL, 1, 0, pid))
 
 
 def load(program: bytes) -> None:

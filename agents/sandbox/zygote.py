@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from agents.sandbox import child, framing, landlock, lockdown, namespaces, syscalls
+from agents.sandbox import child, framing, landlock, lockdown, namespaces, seccomp, syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,7 +121,6 @@ class Zygote:
             child.keep_only(keep)
             if self.runtime.namespaces:
                 namespaces.own_mounts()
-            syscalls.drop_bounding_set()
             serve: Callable[[lockdown.Runtime, int], None] = child.serve_sealed if kind == SEALED else child.serve_open
             with contextlib.suppress(EOFError, BrokenPipeError):
                 serve(self.runtime, zygote)
@@ -157,7 +156,9 @@ def main(control_fd: int, open_fd: int, sealed_fd: int) -> None:
         namespaces=config["namespaces"],
         landlock_abi=landlock.abi(),
         folders=lockdown.runtime_folders(sys.path),
+        program=seccomp.assemble(pid=seccomp.PLACEHOLDER),
     )
+    syscalls.drop_bounding_set()
     address_space = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
     if runtime.namespaces:
         namespaces.build_root(runtime.folders)
