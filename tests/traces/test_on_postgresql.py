@@ -1,0 +1,90 @@
+"""What differs between the databases, on PostgreSQL: the append-only triggers, odd values, search, retention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.fixtures.processes import Site, prepare_stack
+from tests.fixtures.services import Services, postgres_database
+
+RECORD = """
+import uuid
+from datetime import timedelta
+from django.db import transaction
+from django.utils import timezone
+from routekit_site.tenancy.models import Tenant, User
+from traces import ledger, queries, recorder, retention
+from traces.kinds import EventKind, LedgerKind
+from traces.models import RetentionPolicy, Trace, TraceEvent
+
+acme, alice = Tenant.objects.get(slug="acme"), User.objects.get(username="alice")
+now, run = timezone.now(), uuid.uuid4()
+"""
+
+
+@pytest.fixture(scope="module")
+def site(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A migrated database with demo data; nothing runs."""
+    with postgres_database(services.database_url) as database_url:
+        yield prepare_stack(tmp_path_factory.mktemp("postgresql"), Services(database_url, services.redis_url))
+
+
+def run(site: Site, code: str) -> str:
+    """Run code inside the site; what it prints last."""
+    return site.manage("shell", "--no-imports", "--command", RECORD + code).stdout.strip()
+
+
+def test_odd_values_are_stored_and_found_again(site: Site) -> None:
+    code = """
+odd = {"nul": "a\\x00b", "half": "\\ud800", "nan": float("nan"), "big": 10**400, "bytes": b"\\xff"}
+odd["needle"] = ["Haystack"]
+with transaction.atomic():
+    recorder.open_trace(tenant_id=acme.pk, run_id=run, agent_name="A", submitter_id=alice.pk, prompt="\\x00", now=now)
+    recorder.record(run_id=run, kind=EventKind.NOTE, payload=odd, now=now)
+    recorder.note_summary(run_id=run, state="failed", tool="read_file")
+found = [queries.matching(Trace.objects.all(), term).count() for term in ("haystack", "note", "absent", "needle")]
+found += [queries.having(Trace.objects.all(), "tools", tool).count() for tool in ("read_file", "read")]
+print(TraceEvent.objects.get(trace=run, number=2).payload["nul"].encode().hex(), found)
+"""
+    assert run(site, code) == "61e2908062 [1, 1, 0, 1, 1, 0]"
+
+
+@pytest.mark.parametrize("table", ["traces_traceevent", "traces_ledgerentry"])
+def test_update_and_delete_are_refused_without_a_permit(site: Site, table: str) -> None:
+    run(
+        site,
+        """
+with transaction.atomic():
+    recorder.open_trace(tenant_id=acme.pk, run_id=run, agent_name="A", submitter_id=alice.pk, prompt="x", now=now)
+    ledger.append(tenant_id=acme.pk, kind=LedgerKind.DECISION, actor="rita", facts={}, now=now)
+""",
+    )
+    with psycopg.connect(site.environment["DATABASE_URL"], autocommit=True) as connection:
+        for statement in (f"UPDATE {table} SET actor = 'mallory'", f"DELETE FROM {table}"):
+            with pytest.raises(psycopg.IntegrityError, match="append-only"):
+                connection.execute(statement)
+        connection.execute("BEGIN")
+        connection.execute("INSERT INTO traces_retentionpermit SELECT id FROM tenancy_tenant WHERE slug = 'acme'")
+        with pytest.raises(psycopg.IntegrityError, match="append-only"):
+            connection.execute(f"UPDATE {table} SET actor = 'mallory'")
+        connection.execute("ROLLBACK")
+        counted = connection.execute(f"SELECT count(*) FROM {table} WHERE actor <> 'mallory'").fetchone()
+    assert counted is not None
+    assert counted[0] > 0
+
+
+def test_retention_deletes_through_its_permit_and_the_ledger_still_holds(site: Site) -> None:
+    code = """
+old = now - timedelta(days=40)
+with transaction.atomic():
+    recorder.open_trace(tenant_id=acme.pk, run_id=run, agent_name="A", submitter_id=alice.pk, prompt="x", now=old)
+    recorder.note_summary(run_id=run, state="succeeded", finished_at=old)
+    policy = RetentionPolicy.objects.create(tenant=acme, trace_days=30)
+with transaction.atomic():
+    gone = retention.forget_traces(policy, now)
+print(gone, Trace.objects.filter(pk=run).exists(), ledger.verify(acme.pk))
+"""
+    assert run(site, code) == "1 False []"
