@@ -206,6 +206,11 @@ def event_of(row: TraceEvent) -> Event:
     )
 
 
+def events_of_run(run_id: UUID) -> list[Event]:
+    """The first `MAX_EVENTS` events of a run, oldest first."""
+    return [event_of(row) for row in TraceEvent.objects.filter(trace_id=run_id).order_by("number")[:MAX_EVENTS]]
+
+
 def run_timeline(run_id: UUID, now: datetime | None = None) -> Timeline:
     """The timeline of a run: its first `MAX_EVENTS` events. Two statements. A run without a trace has an empty one.
 

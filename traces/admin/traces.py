@@ -32,10 +32,11 @@ from traces.admin.filters import (
     ToolFilter,
 )
 from traces.admin.keyset import KeysetChangeList
+from traces.comparison import divergences
 from traces.downloads import as_file
 from traces.export import LINK_LIFE, Export, Format, note, prepare, token
 from traces.models import Trace
-from traces.timeline import run_timeline
+from traces.timeline import events_of_run, run_timeline
 from traces.waterfall import duration_text
 
 _GIST = 80
@@ -138,9 +139,26 @@ class TraceAdmin(TenantScopedAdmin):
         return found
 
     def get_urls(self) -> list[URLPattern]:
-        """The page's own, and the one for sharing."""
+        """The page's own, and those for sharing and comparing."""
         share = path("<uuid:run_id>/export/", self.admin_site.admin_view(self.export_view), name="traces_trace_export")
-        return [share, *super().get_urls()]
+        compare = path(
+            "<uuid:run_id>/compare/", self.admin_site.admin_view(self.compare_view), name="traces_trace_compare"
+        )
+        return [share, compare, *super().get_urls()]
+
+    def compare_view(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
+        """Two runs side by side (`?with=<the other one>`): their figures, and where their tool calls part."""
+        traces = [self._trace(request, str(run_id)), self._trace(request, request.GET.get("with", ""))]
+        before, after = (events_of_run(trace.pk) for trace in traces)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Compare two runs",
+            "opts": self.opts,
+            "trace": traces[0],
+            "runs": [(trace, run_timeline(trace.pk)) for trace in traces],
+            "divergences": divergences(before, after),
+        }
+        return TemplateResponse(request, "admin/traces/trace/compare.html", context)
 
     def export_view(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
         """Review what would leave the house; then a link or a download, each noted in the ledger first."""
