@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet --no-inp
 CHECKED := DJANGO_SETTINGS_MODULE=tests.settings
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format migrations constraints bench-redaction clean
+.PHONY: help run test check format migrations constraints bench-redaction bench-sandbox test-mutation clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -62,6 +62,12 @@ migrations: $(VENV)/.development ## Make migrations for changed models
 
 constraints: $(VENV)/.development ## Pin the versions that are installed now
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools > constraints.txt
+
+bench-sandbox: $(VENV)/.development ## Measure the tool sandbox, beside a subprocess and bubblewrap
+	$(BIN)/python -m bench.sandbox
+
+test-mutation: $(VENV)/.development ## Take away each seccomp and Landlock rule and see that it is missed
+	$(BIN)/pytest -q -m slow tests/sandbox
 
 bench-redaction: $(VENV)/.run ## Measure redaction, beside its peers if the bench extra is installed; CORPUS=file.jsonl for F1
 	$(BIN)/python -m bench.redaction $(CORPUS)

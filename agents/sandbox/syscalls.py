@@ -51,8 +51,8 @@ O_PATH = getattr(os, "O_PATH", 0)
 
 # Numbers of the calls made here; the seccomp tables are in `syscall_table`.
 _NUMBERS: dict[str, dict[str, int]] = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317, "capset": 126},
-    "aarch64": {"pivot_root": 41, "seccomp": 277, "capset": 91},
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "capset": 126, "setns": 308},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "capset": 91, "setns": 268},
 }
 _SHARED = {
     "landlock_create_ruleset": 444,

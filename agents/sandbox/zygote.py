@@ -37,6 +37,7 @@ class Zygote:
     control: socket.socket
     pools: dict[str, socket.socket]
     runtime: lockdown.Runtime
+    view: int
     deaths: dict[int, dict[str, Any]] = field(default_factory=dict)
     living: set[int] = field(default_factory=set)
     wanted: list[str] = field(default_factory=list)
@@ -118,9 +119,9 @@ class Zygote:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            child.keep_only(keep)
             if self.runtime.namespaces:
-                namespaces.own_mounts()
+                namespaces.join(self.view) if kind == SEALED else namespaces.own_mounts()
+            child.keep_only(keep)
             serve: Callable[[lockdown.Runtime, int], None] = child.serve_sealed if kind == SEALED else child.serve_open
             with contextlib.suppress(EOFError, BrokenPipeError):
                 serve(self.runtime, zygote)
@@ -160,8 +161,10 @@ def main(control_fd: int, open_fd: int, sealed_fd: int) -> None:
     )
     syscalls.drop_bounding_set()
     address_space = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    view = -1
     if runtime.namespaces:
         namespaces.build_root(runtime.folders)
+        view = namespaces.sealed_view()
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, _ignore)
     signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
@@ -169,4 +172,4 @@ def main(control_fd: int, open_fd: int, sealed_fd: int) -> None:
     gc.freeze()
     control.send(orjson.dumps({"ready": True, "failed": failed, "address_space": address_space}))
     pools = {OPEN: socket.socket(fileno=open_fd), SEALED: socket.socket(fileno=sealed_fd)}
-    Zygote(control, pools, runtime).run(config["worker"], read_end)
+    Zygote(control, pools, runtime, view).run(config["worker"], read_end)
