@@ -9,6 +9,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
+from django.db.models.expressions import Combinable
 
 from agents.states import RUN_FINISHED, CallState, RunState
 from approvals.models import ApprovalGate
@@ -80,17 +81,17 @@ class RunQuerySet(models.QuerySet["Run"]):
         """The run, while the worker with this fencing token still holds it."""
         return self.filter(id=run_id, state=RunState.RUNNING, fence=fence)
 
-    def startable(self, now: datetime) -> RunQuerySet:
+    def startable(self, now: datetime | Combinable) -> RunQuerySet:
         """Runs that a worker may claim and that wait for no person: queued and due, or left by a dead worker."""
         due = Q(state=RunState.QUEUED) & (Q(wake_at=None) | Q(wake_at__lte=now))
         return self.filter(due | Q(state=RunState.RUNNING, lease_until__lte=now), engine__lte=ENGINE)
 
-    def answered(self, now: datetime) -> RunQuerySet:
+    def answered(self, now: datetime | Combinable) -> RunQuerySet:
         """Waiting runs of which every gate is decided, and any hold after that is over."""
         undecided = Exists(ToolCall.objects.undecided(now).filter(run=OuterRef("pk")))
         return self.filter(~undecided, state=RunState.WAITING, engine__lte=ENGINE)
 
-    def ready(self, now: datetime) -> RunQuerySet:
+    def ready(self, now: datetime | Combinable) -> RunQuerySet:
         """Runs that a worker may claim: nothing that they wait for is outstanding."""
         return self.startable(now) | self.answered(now)
 
@@ -214,7 +215,7 @@ class ModelReply(models.Model):
 class ToolCallQuerySet(models.QuerySet["ToolCall"]):
     """Filters over tool calls."""
 
-    def undecided(self, now: datetime) -> ToolCallQuerySet:
+    def undecided(self, now: datetime | Combinable) -> ToolCallQuerySet:
         """Calls whose gate still waits for a person, or was decided and can still be undone."""
         held = Q(gate__state__in=[GateState.APPROVED, GateState.REJECTED], gate__hold_until__gt=now)
         return self.filter(

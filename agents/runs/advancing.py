@@ -19,7 +19,7 @@ from agents.runs.facts import facts_of, standing_of
 from agents.runs.lease import Held, claim, lock, look, set_held, worked
 from agents.states import RunState
 from agents.types import MAX_CRASHES, RUNTIME
-from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.clock import clock_column, database_now
 from routekit_site.tenancy.encryption import unseal
 from traces.kinds import EventKind
 
@@ -31,16 +31,15 @@ def advance(run_id: UUID, *, worker: str) -> None:
 
     Opens its own short transactions; never inside one.
     """
-    while not pulse.leaving():
+    # Asked again after each stretch: a gate may have been decided between the last look at it and the run's letting go,
+    # and its bell then found nothing to do.
+    while not pulse.leaving() and Run.objects.ready(clock_column()).filter(id=run_id).exists():
         with transaction.atomic(durable=True):
             held = claim(run_id, worker, now=database_now())
         if held is None:
             return
         with pulse.keeping(held):
             _work(held)
-        # A gate may have been decided between the last look at it and the run's letting go; its bell found nothing.
-        if not Run.objects.ready(database_now()).filter(id=run_id).exists():
-            return
 
 
 def warm_up() -> None:

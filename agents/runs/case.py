@@ -59,7 +59,7 @@ class Case:
             tool=manifest.name,
             arguments=arguments,
             permissions=manifest.permissions,
-            reversibility=manifest.reversibility,
+            reversibility=manifest.reversibility_for(arguments),
             agent_id=str(self.run.agent_id),
         )
         return callbacks.consulted(call, self.facts)
@@ -100,7 +100,7 @@ class Case:
         change: Mapping[str, Any] | None = None,
     ) -> gates.GateRequest:
         """What `gates.open_gate` needs to ask a person about this call."""
-        counts = policy.reversibility_of(manifest.name, manifest.reversibility, self.facts)
+        counts = policy.reversibility_of(manifest.name, manifest.reversibility_for(arguments), self.facts)
         manifest = replace(manifest, reversibility=counts)
         context = self.context(manifest, arguments)
         tool = registry.tool_named(manifest.name)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import OperationalError, transaction
 from django.db.models import F
+from pytest_django import DjangoAssertNumQueries
 
 from agents import execution, runs, tasks
 from agents.errors import LeaseLost, RunFinished
@@ -217,6 +218,14 @@ def test_the_quick_sweep_finds_what_was_answered_lately(bench: Bench) -> None:
     bench.rung.clear()
     assert runs.sweep() == 2
     assert set(bench.rung) == {run.pk, rejected.pk}
+
+
+def test_a_bell_for_nothing_costs_one_statement(
+    bench: Bench, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for run in (bench.go("hello"), bench.go(WRITE)):
+        with django_assert_num_queries(1):
+            runs.advance(run.id, worker="w")
 
 
 def test_bells_for_nothing_are_ignored(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from agents.tools import registry
 from agents.tools.base import InvalidArgumentsError
 from agents.tools.write_file import WriteFile
 from approvals import manifests
+from approvals.types import Reversibility
 
 SOURCE = """
 from typing import ClassVar
@@ -64,6 +65,24 @@ def test_the_built_in_tools_are_known() -> None:
     names = {manifest.name for manifest in manifests.all_manifests()}
     assert {"calculator", "current_time", "read_file", "write_file", "delete_file", "http_request"} <= names
     assert manifests.get("write_file").entrypoint == "agents.tools.write_file:WriteFile"
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("GET", Reversibility.EXTERNALLY_REVERSIBLE),
+        ("HEAD", Reversibility.EXTERNALLY_REVERSIBLE),
+        ("POST", Reversibility.IRREVERSIBLE),
+        ("DELETE", Reversibility.IRREVERSIBLE),
+    ],
+)
+def test_fetching_is_told_apart_from_sending(method: str, expected: Reversibility) -> None:
+    manifest = manifests.get("http_request")
+    assert manifest.reversibility_for({"url": "https://example.com/", "method": method}) is expected
+
+
+def test_a_call_that_its_tool_cannot_judge_counts_as_the_worst() -> None:
+    assert manifests.get("http_request").reversibility_for({}) is Reversibility.IRREVERSIBLE
 
 
 def test_an_installed_app_brings_its_tools(own_app: ModuleType) -> None:
