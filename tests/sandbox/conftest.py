@@ -37,9 +37,9 @@ class Host:
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
     @classmethod
-    def start(cls, tier: str, **environment: str) -> Host:
+    def start(cls, tier: str, *options: str, **environment: str) -> Host:
         env = {**os.environ, "PYTHONPATH": str(PROJECT), "ROUTEKIT_CANARY": "canary-in-the-environment", **environment}
-        argv = [sys.executable, str(HERE / "host.py"), tier]
+        argv = [sys.executable, str(HERE / "host.py"), tier, *options]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd="/")
         assert process.stdin is not None
         assert process.stdout is not None

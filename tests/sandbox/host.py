@@ -1,6 +1,7 @@
 """A worker for the attack tests: runs calls through the sandbox and prints their outcomes, one JSON line each.
 
 `host.py T1` first makes itself what a container gives: an unprivileged user, and a filter that refuses namespaces.
+`host.py T2 --unprivileged` only becomes another user, who may make namespaces.
 """
 
 from __future__ import annotations
@@ -41,12 +42,15 @@ def reachable_python() -> None:
     os.close(handle)
 
 
-def become_container() -> None:
+def become_unprivileged() -> None:
     if os.getuid() == 0:
         reachable_python()
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+def refuse_namespaces() -> None:
     allowed = tuple(n for n in syscall_table.BY_MACHINE[syscalls.MACHINE] if n not in (*NAMESPACE_CALLS, "clone3"))
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     seccomp.load(container_filter(allowed))
@@ -112,8 +116,10 @@ def main(tier: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "T1" and "--inside" not in sys.argv:
-        become_container()
+    if "--inside" not in sys.argv and (sys.argv[1] == "T1" or "--unprivileged" in sys.argv):
+        become_unprivileged()
+        if sys.argv[1] == "T1":
+            refuse_namespaces()
         os.environ["HOME"] = "/nonexistent"
-        os.execv(sys.executable, [sys.executable, __file__, "T1", "--inside"])  # noqa: S606 -- this program
+        os.execv(sys.executable, [sys.executable, __file__, sys.argv[1], "--inside"])  # noqa: S606 -- this program
     main(sys.argv[1])
