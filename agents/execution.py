@@ -91,7 +91,7 @@ def holds(policy: SandboxPolicy) -> tuple[tuple[str, str], ...]:
         lines += [("May write below", Path(path).name) for path in policy.filesystem.writable()]
         lines += [("May read below", Path(path).name) for path in policy.filesystem.read_only_paths]
     network = policy.network
-    hosts = (*network.allowed_hosts, *network.allowed_networks) if network is not None else ()
+    hosts = dict.fromkeys((*network.allowed_hosts, *network.allowed_networks)) if network is not None else ()
     lines.append(("Network", ", ".join(dict.fromkeys(hosts)) or "none"))
     limits = policy.limits
     lines.append(("Limits", f"{limits.timeout:g} s, {limits.memory_mb} MB of memory"))

@@ -13,7 +13,7 @@ from approvals.errors import ManifestConflict, UnknownTool
 from approvals.types import Reversibility, Risk, ToolPermission
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _HIGH = frozenset({ToolPermission.SUBPROCESS, ToolPermission.DATABASE, ToolPermission.SECRETS})
 
@@ -24,6 +24,7 @@ class ToolManifest:
 
     `timeout` is in seconds. `entrypoint` is what the sandbox loads (`package.module:Class`). `idempotent` says that
     running a call twice has the effect of running it once. `trusted_in_process` is for built-in pure tools only.
+    `reversibility_of` tells the calls of one tool apart; `reversibility` is the worst of them.
     """
 
     name: str
@@ -37,6 +38,19 @@ class ToolManifest:
     idempotent: bool
     entrypoint: str
     trusted_in_process: bool = False
+    reversibility_of: Callable[[Mapping[str, Any]], Reversibility] | None = None
+
+    def reversibility_for(self, arguments: Mapping[str, Any]) -> Reversibility:
+        """The class of one call: what the tool says of these arguments, else its own class.
+
+        Arguments that the tool can't judge (a recorded call of an older version) count as the tool's own class.
+        """
+        if self.reversibility_of is None:
+            return self.reversibility
+        try:
+            return self.reversibility_of(arguments)
+        except (KeyError, TypeError, ValueError):
+            return self.reversibility
 
 
 _MANIFESTS: dict[str, ToolManifest] = {}

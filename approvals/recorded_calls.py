@@ -157,7 +157,7 @@ def _of_gate(gate: ApprovalGate) -> PastCall | None:
             tool=gate.tool,
             arguments=arguments,
             permissions=frozenset(map(ToolPermission, gate.permissions)),
-            reversibility=_declared(gate),
+            reversibility=_declared(gate, arguments),
             agent_id=gate.agent_id,
         ),
         at=gate.opened_at,
@@ -171,10 +171,10 @@ def _of_gate(gate: ApprovalGate) -> PastCall | None:
     )
 
 
-def _declared(gate: ApprovalGate) -> Reversibility:
+def _declared(gate: ApprovalGate, arguments: dict[str, object]) -> Reversibility:
     """The tool's own class: the gate's has the tenant's override in it, which a draft may take away."""
     try:
-        return manifests.get(gate.tool).reversibility
+        return manifests.get(gate.tool).reversibility_for(arguments)
     except UnknownTool:
         return Reversibility(gate.reversibility)
 

@@ -90,7 +90,7 @@ def tested(facts: PolicyFacts, tool: str, arguments: dict[str, JSONValue], *, no
         tool=tool,
         arguments=arguments,
         permissions=manifest.permissions,
-        reversibility=manifest.reversibility,
+        reversibility=manifest.reversibility_for(arguments),
         agent_id="",
     )
     return decide(call, facts, now)

@@ -142,7 +142,7 @@ def _first_address(instructions: str) -> str:
 
 
 def _summary(results: tuple[ToolMessage, ...]) -> str:
-    parts = [f"{m.tool}: {_excerpt(m.text, _SUMMARY)}" for m in results if m.ran]
+    parts = [_excerpt(_readable(m.text), _SUMMARY) for m in results if m.ran]
     return "Summary\n\n" + ("\n\n".join(parts) or "Nothing was read.") + "\n"
 
 
@@ -152,8 +152,17 @@ def _closing(results: tuple[ToolMessage, ...], *, understood: bool) -> str:
             "I am a scripted model and found no step that I know in the prompt. Write for example: "
             "read notes.txt, write summary.txt, fetch a page."
         )
-    told = [f"- {m.tool}{'' if m.ran else ' did not run'}: {_excerpt(m.text, _EXCERPT)}" for m in results]
+    told = [f"- {m.tool}{'' if m.ran else ' did not run'}: {_excerpt(_readable(m.text), _EXCERPT)}" for m in results]
     return "\n".join(["This is what came of each step:", *told])
+
+
+def _readable(result: str) -> str:
+    """The text in a result that has one (a file, a page), else the result as it stands."""
+    try:
+        value = json.loads(result)
+    except ValueError:
+        return result
+    return value["text"].strip() if isinstance(value, dict) and isinstance(value.get("text"), str) else result
 
 
 def _excerpt(text: str, limit: int) -> str:

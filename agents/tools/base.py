@@ -123,6 +123,14 @@ class Tool(ABC, Generic[A, R]):
     def run(self, arguments: A, context: ToolContext) -> R:
         """Do it. Raises `ToolError` with a message that a person and the model may read."""
 
+    @classmethod
+    def reversibility_of(cls, arguments: Mapping[str, Any]) -> Reversibility:  # noqa: ARG003 - for tools that look
+        """The class of one call, from its checked arguments: a tool that does several things may tell them apart. Pure.
+
+        `reversibility` is the tool's own class, the worst of them.
+        """
+        return cls.reversibility
+
     @abstractmethod
     def describe(self, arguments: A) -> str:
         """One plain sentence for the reviewer: what this call will do. Pure."""

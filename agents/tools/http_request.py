@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,6 +22,7 @@ from agents.tools.base import (
 )
 
 MAX_TEXT = 200_000
+_SAFE = frozenset({"GET", "HEAD"})
 
 
 class HttpRequestArguments(ToolArguments):
@@ -46,6 +48,11 @@ class HttpRequest(Tool[HttpRequestArguments, HttpRequestResult]):
     timeout: ClassVar[float | None] = 30.0
     Arguments = HttpRequestArguments
     Result = HttpRequestResult
+
+    @classmethod
+    def reversibility_of(cls, arguments: Mapping[str, Any]) -> Reversibility:
+        """Fetching changes nothing out there, though what was asked for has been told (RFC 9110, safe methods)."""
+        return Reversibility.EXTERNALLY_REVERSIBLE if arguments["method"] in _SAFE else cls.reversibility
 
     def run(self, arguments: HttpRequestArguments, context: ToolContext) -> HttpRequestResult:
         try:

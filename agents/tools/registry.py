@@ -123,6 +123,7 @@ def manifest_of(tool: type[AnyTool]) -> manifests.ToolManifest:
         description=tool.description,
         permissions=frozenset(tool.permissions),
         reversibility=tool.reversibility,
+        reversibility_of=tool.reversibility_of,
         argument_schema=arguments,
         result_schema=result,
         schema_digest=manifests.schema_digest(arguments, result),

@@ -46,5 +46,5 @@ class WriteFile(Tool[WriteFileArguments, WriteFileResult]):
 
     def describe(self, arguments: WriteFileArguments) -> str:
         size = byte_size(len(arguments.text.encode("utf-8", "replace")))
-        replacing = ", replacing what is there" if arguments.overwrite else ""
+        replacing = ", replacing the file if there is one" if arguments.overwrite else ""
         return f"Write {size} to {quoted(arguments.path)}{replacing}"

@@ -54,7 +54,7 @@ class Developer:
 
     def risky(self) -> tuple[str, dict[str, Any]]:
         """A call of high risk: what a request does out there can't be undone."""
-        return "http_request", {"url": f"{self.client.base_url}/demo/page/"}
+        return "http_request", {"url": f"{self.client.base_url}/demo/page/", "method": "POST"}
 
     def state(self, gate: str) -> str:
         """Where a gate of hers stands."""
