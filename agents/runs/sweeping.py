@@ -29,8 +29,10 @@ def sweep() -> int:
     runs whose pause is over. A run is rung for once, and again only after 15 seconds, so that a long queue does not
     fill the broker.
     """
+    rung = _ring()
+    # Last, and it rings by itself: trouble with one gate must not keep other runs waiting.
     _close_gates()
-    return _ring()
+    return rung
 
 
 def _close_gates() -> None:
