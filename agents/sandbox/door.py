@@ -98,6 +98,7 @@ def start(preload: Iterable[str] = (), *, ceiling: Tier = Tier.T2) -> Report:
         stop()
         _sandbox.preload, _sandbox.ceiling = modules, ceiling
     report = _sandbox.report()
+    plan.sweep_scratch()
     if report.tier in (Tier.T1, Tier.T2):
         _sandbox.living_pool()
     logger.info("sandbox: tier %s on %s, enforced: %s", report.tier, report.kernel, ", ".join(sorted(report.enforced)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from agents.sandbox.policy import FilesystemSandbox, NetworkSandbox, SandboxPolicy
     from agents.sandbox.probing import Report
     from agents.tools.limits import ResourceLimits
+
+
+_SCRATCH = "routekit-scratch-"
 
 
 @dataclass(frozen=True)
@@ -136,11 +140,29 @@ def _code_of(entrypoint: str) -> Code:
     return Code(top, file, tuple(str(Path(place).resolve()) for place in spec.submodule_search_locations or ()))
 
 
+def sweep_scratch() -> None:
+    """Delete the scratch folders of workers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        owner = folder.name.removeprefix(_SCRATCH).partition("-")[0]
+        if owner.isdigit() and folder.is_dir() and folder.stat().st_uid == os.getuid() and not _alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 @contextmanager
 def scratch_folder(plan: Plan) -> Iterator[str]:
     """A folder for this call only, deleted afterwards; tier T2 makes its own in memory instead (empty string)."""
     if not plan.files or plan.tier is Tier.T2:
         yield ""
         return
-    with tempfile.TemporaryDirectory(prefix="routekit-scratch-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
         yield os.path.realpath(folder)

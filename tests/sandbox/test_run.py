@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -263,6 +264,18 @@ def test_t0_best_effort(tmp_path: Path) -> None:
     assert "canary" not in environment[1]
     assert spin[2] == "timeout"
     assert pickled[2] == "invalid_result"
+
+
+def test_scratch_folders_of_killed_workers_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine, theirs = tmp_path / f"routekit-scratch-{os.getpid()}-x", tmp_path / f"routekit-scratch-{gone.pid}-x"
+    for folder in (mine, theirs):
+        folder.mkdir()
+        (folder / "left").write_text("x")
+    sandbox.start()
+    assert [p.name for p in tmp_path.iterdir()] == [mine.name]
 
 
 def test_start_is_idempotent_and_stop_too() -> None:
