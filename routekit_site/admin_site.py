@@ -24,6 +24,8 @@ class SiteAdmin(admin.AdminSite):
     site_header = "RouteKit Site"
     site_title = "RouteKit Site"
     index_title = "Administration"
+    # Lists of traces and of the allow-list are wide; the breadcrumbs lead back.
+    enable_nav_sidebar = False
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Whether the person may see the admin at all; each page asks again for its own objects."""

@@ -77,7 +77,7 @@ def _earlier(user: User, idempotency_key: str) -> Run | None:
 
 def _new_run(agent: Agent, user: User, prompt: str, idempotency_key: str, now: datetime) -> Run:
     # Postgres stores no NUL; a lone surrogate has no UTF-8. Neither says anything to a model.
-    clean = prompt.replace("\0", "").encode("utf-8", "replace").decode()
+    clean = prompt.replace("\r\n", "\n").replace("\0", "").encode("utf-8", "replace").decode()
     return Run(
         id=uuid.uuid4(),
         tenant_id=agent.tenant_id,
