@@ -97,8 +97,11 @@ def peers(calls: int) -> None:
     line("bubblewrap + python -I -S", timed(lambda: program(argv), calls))
 
 
-def run(permit: Permit, call: SandboxCall, policy: SandboxPolicy) -> None:
-    outcome = sandbox.run(permit, call, policy)
+Prepared = tuple[Permit, SandboxCall]
+
+
+def run(prepared: Prepared, policy: SandboxPolicy) -> None:
+    outcome = sandbox.run(*prepared, policy)
     assert isinstance(outcome, Succeeded), outcome
 
 
@@ -115,12 +118,12 @@ def tier(ceiling: Tier, calls: int, folder: str) -> None:
     }
     for name, prepared in tools.items():
         waiting = iter([(permit_for(call), call) for call in prepared])
-        line(f"{ceiling} {name}", timed(lambda waiting=waiting: run(*next(waiting), policy), calls))  # type: ignore[misc]
+        line(f"{ceiling} {name}", timed(lambda waiting=waiting: run(next(waiting), policy), calls))  # type: ignore[misc]
     for threads in (1, 8):
         ready = [(permit_for(call), call) for call in (call_of(Calculator, expression="1") for _ in range(calls))]
         started = time.perf_counter()
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda both: run(*both, policy), ready))
+            list(pool.map(lambda prepared: run(prepared, policy), ready))
         rate = calls / (time.perf_counter() - started)
         print(f"{ceiling} calls a second, {threads} thread(s): {rate:.0f}   load {os.getloadavg()[0]:.1f}")
     standbys()

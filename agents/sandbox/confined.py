@@ -25,7 +25,7 @@ from agents.sandbox.outcome import (
     Usage,
     Violation,
 )
-from agents.sandbox.pool import cpu_seconds, peak_memory
+from agents.sandbox.pool import cpu_seconds, peak_memory, thread_count
 from agents.sandbox.quota import DiskWatch, QuotaError
 from agents.sandbox.results import Head, problem_with, safe_text
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 HEAD_LIMIT = 256 << 10
 BYTES_PER_CHARACTER = 6  # in JSON, at worst
 SLICE = 0.02
+MAX_THREADS = 64
 KILL_GRACE = 1.0
 READY_TIMEOUT = 20.0
 _HARD_CPU_GRACE = 1
@@ -162,19 +163,20 @@ class Confined:
     def _fill(self, count: int, deadline: float, disk: DiskWatch) -> None:
         poll = select.poll()
         poll.register(self.child.channel.fileno(), select.POLLIN)
-        watching = self.cancelled is not None or disk.folders
         while len(self.buffer) < count:
             left = deadline - time.monotonic()
             if left <= 0:
                 message = f"The tool did not finish within {self.plan.limits.timeout:g} seconds and was stopped."
                 raise _StoppedError(FailureKind.TIMEOUT, message)
-            if poll.poll(max(1, int(min(left, SLICE if watching else left) * 1000))):
+            if poll.poll(max(1, int(min(left, SLICE) * 1000))):
                 chunk = self.child.channel.recv(1 << 18)
                 if not chunk:
                     raise EOFError
                 self.buffer += chunk
             elif self.cancelled is not None and self.cancelled():
                 raise _StoppedError(FailureKind.CANCELLED, "The call was cancelled and the tool was stopped.")
+            elif thread_count(self.child.pid) > MAX_THREADS:
+                raise QuotaError(f"The tool started more than {MAX_THREADS} threads.")
             else:
                 disk.check_now()
 

@@ -166,8 +166,10 @@ class HostRules:
 
     def permits_private(self, host: str, port: int, address: IPAddress) -> bool:
         """Whether an operator named this address, or this host and port, although it is not public."""
+        # A name may be moved to a machine's metadata service; only an address, written out, can mean that one.
+        by_name = bool(host) and (literal_address(host) is not None or not address.is_link_local)
         for rule in self.private:
-            if rule.host is not None and rule.host.matches(host, port):
+            if by_name and rule.host is not None and rule.host.matches(host, port):
                 return True
             if rule.network is not None and address.version == rule.network.version and address in rule.network:
                 return True

@@ -204,6 +204,15 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
+def thread_count(pid: int) -> int:
+    """How many threads a living process has; 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 -- asked many times a second
+            return int(stat.read().rpartition(b")")[2].split()[17])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def peak_memory(pid: int) -> int:
     """The largest resident size so far, in bytes, of a living process; 0 if it is gone."""
     try:

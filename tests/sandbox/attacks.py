@@ -266,6 +266,21 @@ def threads(_: ToolContext, count: int) -> int:
     return started
 
 
+def small_threads(_: ToolContext, count: int) -> int:
+    """Threads with stacks so small that the memory limit lets thousands of them start."""
+    threading.stack_size(32768)
+    stop = threading.Event()
+    started = 0
+    for _i in range(count):
+        try:
+            threading.Thread(target=stop.wait, daemon=True).start()
+        except RuntimeError:
+            break
+        started += 1
+    time.sleep(10)
+    return started
+
+
 def memory(_: ToolContext, how: str) -> str:
     if how == "bytearray":
         return str(len(bytearray(1 << 30)))

@@ -432,6 +432,14 @@ def test_public_addresses_are(text: str) -> None:
     assert addresses.refusal(ipaddress.ip_address(text)) is None
 
 
+def test_a_named_host_does_not_open_the_metadata_service() -> None:
+    rules = NetworkSandbox(allowed_networks=["inner.example:80", "169.254.169.254:80"]).rules()
+    metadata = ipaddress.ip_address("169.254.169.254")
+    assert rules.permits_private("inner.example", 80, ipaddress.ip_address("10.0.0.1"))
+    assert not rules.permits_private("inner.example", 80, metadata)
+    assert rules.permits_private("169.254.169.254", 80, metadata)
+
+
 def test_a_named_network_opens_only_itself() -> None:
     rules = NetworkSandbox(allowed_hosts=["a.example"], allowed_networks=["10.1.0.0/16"]).rules()
     assert rules.permits_private("a.example", 80, ipaddress.ip_address("10.1.2.3"))

@@ -64,6 +64,12 @@ def test_p5_thread_bomb(host: Host) -> None:
     assert host.run("threads", count=3).value == 3
 
 
+def test_p5_thread_bomb_with_small_stacks(host: Host) -> None:
+    outcome = host.run("small_threads", count=2000)
+    assert (outcome.kind, outcome.violations[0].attack_class) == ("resources", "resources")
+    assert "64 threads" in outcome.message
+
+
 @pytest.mark.parametrize("how", ["bytearray", "mmap", "list"])
 def test_p7_memory_bomb(host: Host, how: str) -> None:
     outcome = host.run("memory", how=how, policy=SHORT)

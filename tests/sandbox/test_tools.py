@@ -155,7 +155,11 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     ("tool", "arguments", "sentence"),
     [
         (WriteFile, {"path": "report.md", "text": "x" * 2100}, "Write 2.1 KB to report.md"),
-        (WriteFile, {"path": "a", "text": "x", "overwrite": True}, "Write 1 byte to a, replacing the file if there is one"),
+        (
+            WriteFile,
+            {"path": "a", "text": "x", "overwrite": True},
+            "Write 1 byte to a, replacing the file if there is one",
+        ),
         (DeleteFile, {"path": "a\x1b[31m"}, "Delete a\\x1b[31m for good"),
         (ReadFile, {"path": "a\u202eb"}, "Read a\\u202eb"),
         (ListDirectory, {}, "List the folder ."),
