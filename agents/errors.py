@@ -36,6 +36,10 @@ class RunFinished(AgentError):
     """This run has already finished; there is nothing to cancel."""
 
 
+class NotEditable(AgentError):
+    """This call can't be edited: it waits no more, or it may have taken effect already. Reload the page."""
+
+
 class LeaseLost(AgentError):
     """Another worker holds this run now."""
 

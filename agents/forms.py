@@ -1,4 +1,4 @@
-"""The form for a new job."""
+"""The forms of this floor: a new job, and the edit of a waiting call's arguments."""
 
 from __future__ import annotations
 
@@ -59,3 +59,13 @@ class NewJobForm(forms.Form):
         if not prompt.strip():
             raise forms.ValidationError("Write what the agent should do.")
         return prompt
+
+
+class EditForm(forms.Form):
+    """What comes with an edit besides the arguments: which call the page showed, the form's own key, and why."""
+
+    digest = forms.CharField(max_length=64)
+    view_digest = forms.CharField(max_length=64)
+    idempotency_key = forms.CharField(max_length=64)
+    # Its length is for the domain to refuse, in words.
+    reason = forms.CharField(required=False)

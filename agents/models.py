@@ -229,7 +229,10 @@ class ToolCallQuerySet(models.QuerySet["ToolCall"]):
 
 
 class ToolCall(models.Model):
-    """One tool call that the model proposed. Points down at its gate where it needed one."""
+    """One tool call that the model proposed. Points down at its gate where it needed one.
+
+    Where a reviewer edited it, the arguments are the edited ones and `proposed_sealed` holds the model's own.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="calls")
@@ -240,6 +243,15 @@ class ToolCall(models.Model):
     arguments_sealed = models.BinaryField()
     arguments_redacted = models.JSONField()
     arguments_digest = models.CharField(max_length=64)
+    proposed_sealed = models.BinaryField(null=True, blank=True)
+    edited_at = models.DateTimeField(null=True, blank=True)
+    edited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
     state = models.CharField(max_length=20, choices=[(state.value, state.value) for state in CallState])
     level = models.CharField(max_length=20, blank=True, default="")
     rule = models.CharField(max_length=200, blank=True, default="")
@@ -273,6 +285,11 @@ class ToolCall(models.Model):
             models.CheckConstraint(
                 condition=~Q(state=CallState.GATED) | Q(gate__isnull=False),
                 name="tool_call_gated_has_gate",
+            ),
+            models.CheckConstraint(
+                condition=Q(edited_at=None, edited_by=None, proposed_sealed=None)
+                | Q(edited_at__isnull=False, edited_by__isnull=False, proposed_sealed__isnull=False),
+                name="tool_call_edit_paired",
             ),
         ]
         indexes: ClassVar = [models.Index(fields=["gate"], name="tool_call_by_gate")]

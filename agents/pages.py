@@ -166,6 +166,7 @@ class CallView:
     reason: str
     gate_text: str
     gate_url: str
+    edited: str
     result: list[FieldView]
     never_ran: bool
     ran: str
@@ -196,7 +197,7 @@ class WaitView:
 def run_page(run: Run, user: User) -> dict[str, Any]:
     """What the template of a run needs."""
     replies = list(ModelReply.objects.filter(run=run).order_by("step"))
-    calls = list(ToolCall.objects.filter(run=run).select_related("gate").in_order())
+    calls = list(ToolCall.objects.filter(run=run).select_related("gate", "edited_by").in_order())
     finished = run.state in RUN_FINISHED
     return {
         "run": run,
@@ -251,6 +252,7 @@ def _call(call: ToolCall, user: User) -> CallView:
         reason=call.reason,
         gate_text=_gate_words(call.gate) if call.gate else "",
         gate_url=resolve_url("gate", call.gate.id) if call.gate and can_view_gate(user, call.gate) else "",
+        edited=f"{call.edited_by.display_name} edited the arguments." if call.edited_by else "",
         result=fields_of(call.result_redacted, "result"),
         never_ran=state in _NEVER_RAN,
         ran=_ran(call),

@@ -244,6 +244,17 @@ def words_for_not_repeated(reason: str) -> str:
     )
 
 
+def words_for_edited(arguments: dict[str, Any], result: str, *, ran: bool) -> str:
+    """What the model is told of a call whose arguments a person has changed, with what came of it."""
+    written = json.dumps(arguments, ensure_ascii=False)
+    if ran:
+        return (
+            "A reviewer edited the arguments of this call before it ran. It did not run as you proposed it; it ran "
+            f"with: {written}\nWhat came of it: {result}"
+        )
+    return f"A reviewer edited the arguments of this call to: {written}\nWhat became of it then: {result}"
+
+
 def words_for_failed(message: str) -> str:
     """What the model is told of a call that ran and gave no result."""
     return f"The tool failed: {message}"

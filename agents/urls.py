@@ -7,6 +7,7 @@ from agents import views
 urlpatterns = [
     path("jobs/", views.jobs, name="jobs"),
     path("jobs/new/", views.new_job, name="new-job"),
+    path("queue/<uuid:gate_id>/edit/", views.edit_call, name="edit-call"),
     path("runs/<uuid:run_id>.json", views.run_data, name="run-data"),
     path("runs/<uuid:run_id>/", views.run, name="run"),
     path("runs/<uuid:run_id>/cancel/", views.cancel_run, name="cancel-run"),

@@ -1,4 +1,4 @@
-"""The job pages: a new job, the list, one run. Access first, one domain call, then the answer."""
+"""The job pages: a new job, the list, one run, a waiting call's editor. Access first, then one domain call."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agents import pages, runs
-from agents.errors import AgentError, RunFinished
-from agents.forms import NewJobForm
+from agents.errors import AgentError, NotEditable, RunFinished
+from agents.forms import EditForm, NewJobForm
 from agents.models import Agent, Run, RunQuerySet
 from agents.states import RUN_FINISHED
+from approvals import gates
+from approvals.errors import ApprovalError, BadBallot, BadEdit, NotPresentable
+from approvals.models import ApprovalGate
+from approvals.states import GateState
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.errors import NotVisible
 from routekit_site.tenancy.middleware import TenantRequest, current_membership
@@ -217,3 +221,86 @@ def cancel_run(request: TenantRequest, run_id: uuid.UUID) -> HttpResponse:
     if wants_json(request):
         return JsonResponse({"state": _run(request, run_id).state})
     return HttpResponseRedirect(resolve_url("run", run_id))
+
+
+_ARGUMENT = "argument-"
+
+
+def _gate(request: TenantRequest, gate_id: uuid.UUID) -> ApprovalGate:
+    """The gate, when the person may decide it."""
+    found = ApprovalGate.objects.filter(pk=gate_id).first()
+    if found is None:
+        raise NotVisible
+    gates.check_decide(request.user, found)
+    return found
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@signed_in
+def edit_call(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
+    """The editor of a waiting call's arguments; what was typed stays in it when something is wrong."""
+    gate = _gate(request, gate_id)
+    try:
+        if request.method == "POST":
+            return _edited(request, gate)
+        if gate.state != GateState.PENDING:
+            raise NotEditable
+        return _editor(request, gate)
+    except (ApprovalError, AgentError) as error:
+        if wants_json(request):
+            return problem(409, str(error))
+        messages.warning(request, str(error))
+        return HttpResponseRedirect(resolve_url("gate", gate_id))
+
+
+def _edited(request: TenantRequest, gate: ApprovalGate) -> HttpResponse:
+    """Take an edit: the new gate's page, or the editor again with what is wrong at its field."""
+    form = EditForm(request.POST)
+    if not form.is_valid():
+        return _editor(request, gate, BadEdit("The form is incomplete. Reload the page and edit the call again."))
+    texts = {key.removeprefix(_ARGUMENT): str(text) for key, text in request.POST.items() if key.startswith(_ARGUMENT)}
+    amendment = runs.amendment_of(gate, form.cleaned_data, texts)
+    opened = runs.earlier_edit(gate, request.user, amendment)
+    if opened is None:
+        try:
+            gates.check_amendment(gate, request.user, amendment, now=database_now())
+            revision = runs.revise(runs.open_draft(gate), request.user, amendment, texts, now=database_now())
+            with transaction.atomic(durable=True):
+                opened = runs.replace(revision, now=database_now())
+        except (BadEdit, BadBallot, NotPresentable) as error:
+            return _editor(request, gate, error)
+    if wants_json(request):
+        return JsonResponse({"gate": str(opened.pk), "url": resolve_url("gate", opened.pk)})
+    return HttpResponseRedirect(resolve_url("gate", opened.pk))
+
+
+def _editor(request: TenantRequest, gate: ApprovalGate, error: ApprovalError | None = None) -> HttpResponse:
+    where = error.field if isinstance(error, BadEdit) else ""
+    if error is not None and wants_json(request):
+        return problem(422, str(error), field=where)
+    sent = request.POST
+    fields = [
+        {
+            "name": each.name,
+            "key": f"{_ARGUMENT}{each.name}",
+            "text": sent.get(f"{_ARGUMENT}{each.name}", each.text),
+            "is_text": each.is_text,
+            "rows": each.rows,
+            "error": str(error) if error is not None and where == each.name else "",
+        }
+        for each in runs.open_draft(gate).fields()
+    ]
+    facts = {
+        "gate": gate,
+        "view": gate.presentation,
+        "fields": fields,
+        "problem": str(error) if error is not None and not any(each["error"] for each in fields) else "",
+        "digest": sent.get("digest", gate.digest),
+        "view_digest": sent.get("view_digest", gate.view_digest),
+        "key": sent.get("idempotency_key") or uuid.uuid4().hex,
+        "reason": sent.get("reason", "")[:4000],
+        "place": "queue",
+    }
+    return render(request, "agents/edit_call.html", facts, status=200 if error is None else 422)

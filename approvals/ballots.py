@@ -28,6 +28,7 @@ from approvals.integrity import gate_faults, stored_binding
 from approvals.models import ApprovalGate, Decision, DecisionKind
 from approvals.presentation import shows_arguments
 from approvals.states import GateState
+from approvals.types import Amendment
 from routekit_site.tenancy.access import check_capability, membership_of
 from routekit_site.tenancy.encryption import fingerprint
 from routekit_site.tenancy.errors import NotAllowed, NotVisible
@@ -160,18 +161,27 @@ def check_form(ballot: Ballot) -> None:
         BadBallot: an unknown kind, or a missing or over-long key.
         ReasonTooLong: a reason of more than 4,000 characters.
     """
-    if ballot.kind not in DecisionKind.values or not 1 <= len(ballot.idempotency_key) <= _MAX_KEY:
+    if ballot.kind not in DecisionKind.values:
         raise BadBallot
-    if len(ballot.reason) > MAX_REASON:
+    check_sent(ballot)
+
+
+def check_sent(sent: Ballot | Amendment) -> None:
+    """Refuse a key or a reason that no page of ours sends; raises as `check_form`."""
+    if not 1 <= len(sent.idempotency_key) <= _MAX_KEY:
+        raise BadBallot
+    if len(sent.reason) > MAX_REASON:
         raise ReasonTooLong
     try:
-        f"{ballot.digest}{ballot.view_digest}{ballot.idempotency_key}{ballot.reason}".encode()
+        f"{sent.digest}{sent.view_digest}{sent.idempotency_key}{sent.reason}".encode()
     except UnicodeEncodeError as error:
         raise BadBallot from error
 
 
-def check_ballot(gate: ApprovalGate, user: User, ballot: Ballot, decisions: Sequence[Decision], now: datetime) -> None:
-    """Refuse a ballot that comes too late, was made on another view, or on a gate that was tampered with.
+def check_ballot(
+    gate: ApprovalGate, user: User, ballot: Ballot | Amendment, decisions: Sequence[Decision], now: datetime
+) -> None:
+    """Refuse a ballot or an edit that comes too late, was made on another view, or on a gate that was tampered with.
 
     Raises:
         Expired: nobody decided before `decide_by`.
@@ -232,6 +242,10 @@ def names_of(decisions: Sequence[Decision], kind: DecisionKind) -> str:
 
 def _already_decided(gate: ApprovalGate, standing: Sequence[Decision], now: datetime) -> AlreadyDecided:
     if gate.state == GateState.WITHDRAWN:
+        edited = ApprovalGate.objects.filter(reopens_id=gate.pk, edited_by__isnull=False).select_related("edited_by")
+        for successor in edited:
+            winner = successor.edited_by.display_name if successor.edited_by else ""
+            return AlreadyDecided(winner=winner, state="edited", at=gate.closed_at or now, now=now)
         return AlreadyDecided(winner="", state="withdrawn", at=gate.closed_at or now, now=now)
     kind = DecisionKind.REJECT if gate.state == GateState.REJECTED else DecisionKind.APPROVE
     state = "rejected" if kind == DecisionKind.REJECT else "approved"

@@ -67,6 +67,13 @@ def change_of(differences: list[dict[str, Any]]) -> dict[str, Any]:
     return {"version": 1, "differences": differences}
 
 
+def edit_of(editor: str, reason: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reviewer's edit changed, as `change_of`; values are raw, `editor` and `reason` are fit to be shown."""
+    told = f"{editor} edited the arguments." + (f" The reason: {reason}" if reason else "")
+    found = [difference("edit", told), *_argument_differences(old, new, "")]
+    return {**change_of(found), "edit": {"by": editor}}
+
+
 def differences(old: Binding, new: Binding) -> list[dict[str, Any]]:
     """What a person has to know of the difference between the approved call and the present one.
 

@@ -74,6 +74,14 @@ class ReasonTooLong(BadBallot):
     """The reason is too long: at most 4,000 characters are taken."""
 
 
+class BadEdit(ApprovalError):
+    """The edited arguments can't be used. `field` names the argument that is wrong, or is empty."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        self.field = field
+        super().__init__(message)
+
+
 class KeyReused(ApprovalError):
     """This form was already sent with another decision. Reload the page to see what it was."""
 

@@ -27,6 +27,7 @@ from approvals.ballots import (
     check_ballot,
     check_decide,
     check_form,
+    check_sent,
     check_undo,
     check_undoable,
     check_view_gate,
@@ -35,7 +36,6 @@ from approvals.ballots import (
     earlier_answer,
 )
 from approvals.binding import change_of, digest_of
-from approvals.canonical import digest
 from approvals.errors import (
     GateMoved,
     KeyReused,
@@ -45,13 +45,13 @@ from approvals.errors import (
     UnknownGate,
 )
 from approvals.models import ApprovalGate, Decision, DecisionKind, TenantPolicy
-from approvals.opening import GateRequest, new_gate
+from approvals.opening import GateRequest, amended_gate, new_gate
 from approvals.presentation import redacted_change
-from approvals.redemption import Drifted, drift
+from approvals.redemption import Drifted, drift, permit_of
 from approvals.signing import decision_facts, sign_decision
 from approvals.standing import Held, Ready, Refused, Spent, Standing, Waiting, standing
 from approvals.states import GateMove, GateState, after
-from approvals.types import Binding, Deny, Permit, Risk, Verdict
+from approvals.types import Amendment, Binding, Deny, Permit, Verdict
 from routekit_site.tenancy.errors import NotVisible
 from routekit_site.tenancy.models import User
 from traces import recorder
@@ -59,6 +59,7 @@ from traces.kinds import EventKind
 from traces.redactors import redact
 
 __all__ = [
+    "Amendment",
     "Ballot",
     "Drifted",
     "GateRequest",
@@ -71,6 +72,7 @@ __all__ = [
     "can_decide",
     "can_undo",
     "can_view_gate",
+    "check_amendment",
     "check_decide",
     "check_undo",
     "check_view_gate",
@@ -81,6 +83,7 @@ __all__ = [
     "open_gate",
     "redeem",
     "standing",
+    "supersede",
     "undo",
     "withdraw",
 ]
@@ -88,10 +91,7 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# How long a permit may wait for its call to start. The call itself has its own time-out.
-PERMIT_SECONDS = 120
 _NONCE_BYTES = 32
-_RISK_RANK = {Risk.LOW: 1, Risk.MEDIUM: 2, Risk.HIGH: 3}
 
 
 def needs_transaction(function: Callable[P, R]) -> Callable[P, R]:
@@ -149,6 +149,36 @@ def decide(gate_id: uuid.UUID, user: User, ballot: Ballot, *, now: datetime) -> 
     _record_decision(gate, decision, user, now)
     publishing.announce(gate, now, approvals=approvals)
     return decision
+
+
+def check_amendment(gate: ApprovalGate, user: User, amendment: Amendment, *, now: datetime) -> None:
+    """Refuse an edit that `supersede` would refuse, before any work is done for it; raises as that does."""
+    check_sent(amendment)
+    check_decide(user, gate)
+    check_ballot(gate, user, amendment, decisions_around(gate, user, amendment.idempotency_key), now)
+
+
+@needs_transaction
+def supersede(
+    gate_id: uuid.UUID, user: User, amendment: Amendment, request: GateRequest, *, now: datetime
+) -> ApprovalGate:
+    """Close a gate whose call a reviewer has edited, and open the one of the edited call; nobody has approved that yet.
+
+    Approvals of the old gate stay with it: they were signed over its digest and nonce.
+
+    Raises:
+        NotVisible, NotAllowed, OwnRun: see `check_decide`.
+        BadBallot, ReasonTooLong: see `check_sent`.
+        Expired, AlreadyDecided, AlreadyVoted, StaleView, Tampered: see `check_ballot`.
+        BadGateRequest: the request is of another call, or its parts are not of one.
+    """
+    gate = _locked(gate_id)
+    check_amendment(gate, user, amendment, now=now)
+    opened = amended_gate(gate, user, amendment, request, nonce=_nonce(), now=now)
+    _move(gate, GateMove.SUPERSEDE, closed_at=now)
+    opened.save(force_insert=True)
+    publishing.superseded(gate, opened, user, str(redact(gate.tenant_id, amendment.reason)), now)
+    return opened
 
 
 @needs_transaction
@@ -246,7 +276,7 @@ def redeem(gate_id: uuid.UUID, current: Binding, verdict: Verdict, *, now: datet
     if found:
         return _refuse(gate, found, verdict, now)
     _move(gate, GateMove.REDEEM, closed_at=now)
-    permit = _permit(current, gate.digest, gate.nonce, gate.id, now)
+    permit = permit_of(current, gate.digest, gate.nonce, gate.id, now)
     publishing.record(gate, EventKind.PERMIT_ISSUED, now, {"permit": str(permit.id)})
     publishing.announce(gate, now)
     return permit
@@ -255,7 +285,7 @@ def redeem(gate_id: uuid.UUID, current: Binding, verdict: Verdict, *, now: datet
 @needs_transaction
 def grant(binding: Binding, *, now: datetime) -> Permit:
     """The permit of a call that policy allows without a person."""
-    permit = _permit(binding, digest_of(binding), _nonce(), None, now)
+    permit = permit_of(binding, digest_of(binding), _nonce(), None, now)
     recorder.record(
         run_id=binding.run_id,
         kind=EventKind.PERMIT_ISSUED,
@@ -362,21 +392,6 @@ def _close(gates: Sequence[ApprovalGate], move: GateMove, now: datetime, facts: 
     for gate in gates:
         _move(gate, move, closed_at=now)
     publishing.tell_closed(gates, now, facts)
-
-
-def _permit(binding: Binding, bound: str, nonce: str, gate_id: uuid.UUID | None, now: datetime) -> Permit:
-    return Permit(
-        id=uuid.uuid4(),
-        tenant_id=binding.tenant_id,
-        run_id=binding.run_id,
-        call_id=binding.call_id,
-        tool=binding.tool,
-        arguments_digest=digest(binding.arguments),
-        digest=bound,
-        nonce=nonce,
-        gate_id=gate_id,
-        expires_at=now + timedelta(seconds=PERMIT_SECONDS),
-    )
 
 
 def _nonce() -> str:

@@ -274,6 +274,15 @@ class ApprovalGate(models.Model):
         related_name="reopened_as",
     )
     change = models.JSONField(null=True, blank=True)
+    edited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
+    edit_key = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001 - paired with edited_by, null together
+    edit_fingerprint = models.CharField(max_length=64, blank=True, default="")
 
     objects: ClassVar[models.Manager[ApprovalGate]] = ApprovalGateQuerySet.as_manager()
 
@@ -305,6 +314,12 @@ class ApprovalGate(models.Model):
                 condition=Q(change=None) | Q(reopens__isnull=False),
                 name="gate_change_of_reopened",
             ),
+            models.CheckConstraint(
+                condition=Q(edited_by=None, edit_key=None)
+                | Q(edited_by__isnull=False, edit_key__isnull=False, reopens__isnull=False, change__isnull=False),
+                name="gate_edit_paired",
+            ),
+            models.UniqueConstraint(fields=["edited_by", "edit_key"], name="gate_edit_idempotent"),
             models.CheckConstraint(condition=Q(decide_by__gt=F("opened_at")), name="gate_decide_by_later"),
             models.CheckConstraint(condition=Q(approvals_needed__gte=1), name="gate_needs_someone"),
             models.UniqueConstraint(

@@ -14,8 +14,9 @@ from approvals.errors import BadGateRequest
 from approvals.manifests import ToolManifest, risk_of
 from approvals.models import ApprovalGate
 from approvals.presentation import Presentation
-from approvals.types import Binding, NeedsApproval, Risk
+from approvals.types import Amendment, Binding, NeedsApproval, Risk
 from routekit_site.tenancy.encryption import fingerprint, seal
+from routekit_site.tenancy.models import User
 from traces.redactors import redact
 
 _RISK_RANK = {Risk.LOW: 1, Risk.MEDIUM: 2, Risk.HIGH: 3}
@@ -59,6 +60,28 @@ def new_gate(request: GateRequest, *, nonce: str, now: datetime) -> ApprovalGate
         reopens_id=request.reopens,
         change=dict(request.change) if request.change is not None else None,
     )
+
+
+def amended_gate(
+    old: ApprovalGate, editor: User, amendment: Amendment, request: GateRequest, *, nonce: str, now: datetime
+) -> ApprovalGate:
+    """The gate of a call whose arguments a reviewer has edited, not saved yet.
+
+    Raises:
+        BadGateRequest: the request is not of the old gate's call, or shows no edit.
+        NotCanonical: the arguments are not JSON.
+    """
+    binding = request.binding
+    same = (binding.tenant_id, binding.run_id, binding.call_id, binding.tool, binding.requester_id)
+    if same != (old.tenant_id, old.run_id, old.call_id, old.tool, old.requester_id) or request.reopens != old.pk:
+        raise BadGateRequest
+    if request.change is None or "edit" not in request.change:
+        raise BadGateRequest
+    gate = new_gate(request, nonce=nonce, now=now)
+    gate.edited_by = editor
+    gate.edit_key = amendment.idempotency_key
+    gate.edit_fingerprint = amendment.fingerprint
+    return gate
 
 
 def _check_request(request: GateRequest) -> None:

@@ -180,8 +180,16 @@ def approvers(gate: ApprovalGate) -> str:
     return f"{text}, other than {gate.presentation['submitter']['name']}" if gate.four_eyes else text
 
 
+def successor(gate: ApprovalGate) -> ApprovalGate | None:
+    """The gate that asks about the same call again, because it was edited or has changed."""
+    return ApprovalGate.objects.filter(reopens_id=gate.pk).select_related("edited_by").order_by("-opened_at").first()
+
+
 def outcome(gate: ApprovalGate) -> str:
     """How a gate that waits no more ended, in words."""
+    again = successor(gate) if gate.state == GateState.WITHDRAWN else None
+    if again is not None and again.edited_by is not None:
+        return f"{again.edited_by.display_name} edited the arguments, so another call is asked about."
     if gate.state in _OUTCOMES:
         return _OUTCOMES[gate.state]
     decisions = Decision.objects.filter(gate_id=gate.id).standing().select_related("decided_by").in_order()
@@ -200,6 +208,7 @@ def gate_page(gate: ApprovalGate, user: User, now: datetime) -> dict[str, Any]:
         "approvers": approvers(gate),
         "why_not": why_not(user, gate) if gate.state == GateState.PENDING else "",
         "outcome": outcome(gate) if gate.state != GateState.PENDING else "",
+        "successor": successor(gate) if gate.state in {GateState.WITHDRAWN, GateState.LAPSED} else None,
         "can_undo": decided and held and can_undo(user, gate),
         "can_remember": gate.state in {GateState.APPROVED, GateState.SPENT} and can_remember(user, gate),
         "precedents": similar(gate, limit=5),

@@ -13,9 +13,9 @@ from typing import Any
 from approvals.binding import view_digest_of
 from approvals.errors import NotPresentable
 from approvals.manifests import ToolManifest, risk_of
-from approvals.rendering import RENDERING, Block, Renderer, has_bidirectional, has_hidden, visible
+from approvals.rendering import RENDERING, Block, Part, Renderer, has_bidirectional, has_hidden, visible
 from approvals.requests import HttpCall, hosts_of, mixes_scripts, request_section
-from approvals.textdiff import FileChange, file_section
+from approvals.textdiff import FileChange, changed_lines, file_section
 from approvals.types import NeedsApproval, Reversibility
 from routekit_site.tenancy.encryption import fingerprint
 from traces.redactors import redactor_for, redactor_version
@@ -28,12 +28,14 @@ __all__ = [
     "Step",
     "present",
     "redacted_change",
+    "renderer_of",
     "shows_arguments",
 ]
 
 VERSION = 1
 _LARGE_CHARACTERS = 20_000
 _MARK_DIGITS = 16
+_SIDES = ("before", "after")
 
 _REVERSIBILITY = {
     Reversibility.READ_ONLY: "It only reads: there is nothing to take back.",
@@ -116,7 +118,7 @@ def present(
     """
     try:
         version = redactor_version(tenant_id)
-        renderer = _renderer(tenant_id)
+        renderer = renderer_of(tenant_id)
         data = {
             "tool": {"name": tool, "description": visible(manifest.description)},
             "sentence": renderer.text(sentence).as_dict(),
@@ -140,7 +142,7 @@ def shows_arguments(tenant_id: int, data: Mapping[str, Any], version: int, argum
     try:
         if data.get("rendering") != RENDERING or redactor_version(tenant_id) != version:
             return True
-        return bool(data.get("arguments") == _arguments(_renderer(tenant_id), arguments))
+        return bool(data.get("arguments") == _arguments(renderer_of(tenant_id), arguments))
     except Exception:  # noqa: BLE001 - as above
         return False
 
@@ -152,14 +154,16 @@ def redacted_change(tenant_id: int, change: Mapping[str, Any]) -> dict[str, Any]
         NotPresentable: the redactor failed.
     """
     try:
-        renderer = _renderer(tenant_id)
+        renderer = renderer_of(tenant_id)
         return {**change, "differences": [_difference(renderer, item) for item in change["differences"]]}
     except Exception as error:  # noqa: BLE001 - as above
         message = f"{NotPresentable.__doc__} ({type(error).__name__})"
         raise NotPresentable(message) from None
 
 
-def _renderer(tenant_id: int) -> Renderer:
+def renderer_of(tenant_id: int) -> Renderer:
+    """What renders values for a tenant, under its redaction policy of now."""
+
     def mark(raw: bytes) -> str:
         return fingerprint(tenant_id, raw)[:_MARK_DIGITS]
 
@@ -224,14 +228,26 @@ def _arguments(renderer: Renderer, arguments: Mapping[str, Any]) -> list[dict[st
 
 def _difference(renderer: Renderer, item: Mapping[str, Any]) -> dict[str, Any]:
     shown = dict(item)
-    for side in ("before", "after"):
+    for side in _SIDES:
         if item[side] is not None:
             shown[side] = _at(renderer, str(item["pointer"]), item[side]).as_dict()
+    if all(isinstance(item[side], str) and "\n" in item[side] for side in _SIDES):
+        shown["lines"] = changed_lines(*(_parts_at(renderer, str(item["pointer"]), item[side]) for side in _SIDES))
+        shown["before"] = shown["after"] = None
     shown["pointer"] = renderer.redact(visible(str(item["pointer"])))
     return shown
 
 
 def _at(renderer: Renderer, pointer: str, value: Any) -> Block:
+    masked = _masked_at(renderer, pointer, value)
+    return renderer.text(value, str(masked)) if isinstance(value, str) else renderer.value(value, masked)
+
+
+def _parts_at(renderer: Renderer, pointer: str, text: str) -> list[Part]:
+    return renderer.parts(text, str(_masked_at(renderer, pointer, text)))
+
+
+def _masked_at(renderer: Renderer, pointer: str, value: Any) -> Any:
     """`value` redacted as it would be in its place: a key above it may be what makes it a secret."""
     names = [name.replace("~1", "/").replace("~0", "~") for name in pointer.split("/")[1:]]
     document: Any = value
@@ -242,7 +258,7 @@ def _at(renderer: Renderer, pointer: str, value: Any) -> Block:
         if not isinstance(masked, Mapping):
             break
         masked = next(iter(masked.values()))
-    return renderer.text(value, str(masked)) if isinstance(value, str) else renderer.value(value, masked)
+    return masked
 
 
 def _texts(value: Any) -> Iterator[str]:

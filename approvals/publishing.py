@@ -59,6 +59,18 @@ def ring(gates: Sequence[ApprovalGate]) -> None:
         transaction.on_commit(_bell(gate.id, gate.run_id), robust=True)
 
 
+def superseded(old: ApprovalGate, new: ApprovalGate, editor: User, reason: str, now: datetime) -> None:
+    """Trace, ledger and feed of an edit. `reason` is redacted already."""
+    name = editor.get_username()
+    edit = {"edited_as": str(new.id), "reason": reason}
+    record(old, EventKind.GATE_CLOSED, now, edit, actor=name)
+    record(new, EventKind.GATE_OPENED, now, {"edit_of": str(old.id), "rule": new.rule, "level": new.level}, actor=name)
+    digests = {"digest": old.digest, "new_digest": new.digest, "new_view_digest": new.view_digest}
+    append(old, editor, {"kind": "edit", **edit, **digests}, now)
+    announce(old, now)
+    announce(new, now)
+
+
 def _bell(gate_id: UUID, run_id: UUID) -> Callable[[], None]:
     # A function and no partial: Django logs a robust callback's failure by its __qualname__, which a partial lacks.
     def send() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from approvals.binding import difference, differences, digest_of
+from approvals.canonical import digest
 from approvals.integrity import decision_faults, gate_faults, stored_binding
 from approvals.models import ApprovalGate, Decision, DecisionKind
-from approvals.types import Binding, Deny, NeedsApproval, Verdict
+from approvals.types import Binding, Deny, NeedsApproval, Permit, Verdict
 
 Difference = dict[str, Any]
+
+# How long a permit may wait for its call to start. The call itself has its own time-out.
+PERMIT_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,22 @@ def drift(
     if gate.execute_by is None or now >= gate.execute_by:
         found.append(difference("execute_by", "The approval was not used in time."))
     return found + _verdict_drift(gate, verdict)
+
+
+def permit_of(binding: Binding, bound: str, nonce: str, gate_id: uuid.UUID | None, now: datetime) -> Permit:
+    """The permit of a call that may run; `bound` is the digest of its binding."""
+    return Permit(
+        id=uuid.uuid4(),
+        tenant_id=binding.tenant_id,
+        run_id=binding.run_id,
+        call_id=binding.call_id,
+        tool=binding.tool,
+        arguments_digest=digest(binding.arguments),
+        digest=bound,
+        nonce=nonce,
+        gate_id=gate_id,
+        expires_at=now + timedelta(seconds=PERMIT_SECONDS),
+    )
 
 
 def _enough(gate: ApprovalGate, decisions: Sequence[Decision]) -> bool:

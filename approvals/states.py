@@ -24,6 +24,7 @@ class GateMove(StrEnum):
     REJECT = "reject"
     EXPIRE = "expire"
     WITHDRAW = "withdraw"
+    SUPERSEDE = "supersede"
     UNDO = "undo"
     REDEEM = "redeem"
     LAPSE = "lapse"
@@ -34,6 +35,7 @@ TRANSITIONS: dict[tuple[GateState, GateMove], GateState] = {
     (GateState.PENDING, GateMove.REJECT): GateState.REJECTED,
     (GateState.PENDING, GateMove.EXPIRE): GateState.EXPIRED,
     (GateState.PENDING, GateMove.WITHDRAW): GateState.WITHDRAWN,
+    (GateState.PENDING, GateMove.SUPERSEDE): GateState.WITHDRAWN,
     (GateState.APPROVED, GateMove.UNDO): GateState.PENDING,
     (GateState.REJECTED, GateMove.UNDO): GateState.PENDING,
     (GateState.APPROVED, GateMove.REDEEM): GateState.SPENT,

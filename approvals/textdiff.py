@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from approvals.rendering import Renderer, Segment, lines_of
+from approvals.rendering import Part, Renderer, Segment, lines_of
 
 CONTEXT_LINES = 3
 # Line pairs above which the middle is shown as one replacement: the matcher is quadratic at worst.
@@ -56,8 +56,18 @@ def file_section(renderer: Renderer, change: FileChange) -> dict[str, Any]:
     }
 
 
+def changed_lines(old: list[Part], new: list[Part]) -> list[Line]:
+    """The lines in which two rendered texts differ, as in a File section."""
+    before, after = _rendered(old), _rendered(new)
+    return list(_lines(_opcodes(before.keys, after.keys), before, after))
+
+
 def _side(renderer: Renderer, text: str) -> _Rendered:
-    lines = lines_of(renderer.parts(text))
+    return _rendered(renderer.parts(text))
+
+
+def _rendered(parts: list[Part]) -> _Rendered:
+    lines = lines_of(parts)
     return _Rendered([raw for raw, _ in lines], [segments for _, segments in lines])
 
 

@@ -262,6 +262,20 @@ class Binding:
 
 
 @dataclass(frozen=True)
+class Amendment:
+    """What comes with a reviewer's edit: the digests that their page showed, the form's own key, and why.
+
+    `fingerprint` tells two edits apart that come under one key (a keyed fingerprint of all that was sent).
+    """
+
+    digest: str
+    view_digest: str
+    idempotency_key: str
+    fingerprint: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Permit:
     """The single-use right to run exactly one call; the sandbox accepts nothing else."""
 

@@ -1,8 +1,8 @@
 """The door to runs: submit, advance, cancel, sweep, and who may do and see what.
 
-Inside, from the top down: `advancing` (the loop), `cancelling`, `sweeping`, `recovering`, `asking` (the model),
-`calling` (the tools), `proposals` (verdicts and gates), `ending`, `case` and `transcript` (what is looked at),
-`lease` and `pulse` (who holds a run).
+Inside, from the top down: `advancing` (the loop), `cancelling`, `editing` (a waiting call's arguments), `sweeping`,
+`recovering`, `asking` (the model), `calling` (the tools), `proposals` (verdicts and gates), `ending`, `case` and
+`transcript` (what is looked at), `lease` and `pulse` (who holds a run).
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from agents.runs.access import (
 )
 from agents.runs.advancing import advance, warm_up
 from agents.runs.cancelling import cancel
+from agents.runs.editing import Draft, amendment_of, earlier_edit, open_draft, replace, revise
 from agents.runs.pulse import leave, leaving, stay
 from agents.runs.submission import submit
 from agents.runs.sweeping import sweep
 
 __all__ = [
+    "Draft",
     "advance",
+    "amendment_of",
     "can_cancel",
     "can_submit",
     "can_view_run",
@@ -31,8 +34,12 @@ __all__ = [
     "check_cancel",
     "check_submit",
     "check_view_run",
+    "earlier_edit",
     "leave",
     "leaving",
+    "open_draft",
+    "replace",
+    "revise",
     "stay",
     "submit",
     "sweep",

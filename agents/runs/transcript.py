@@ -8,7 +8,7 @@ from typing import Any
 from agents.models import ModelReply, Run, ToolCall
 from agents.providers.protocol import Message
 from agents.states import CallState
-from agents.turn import Told, conversation
+from agents.turn import Told, conversation, words_for_edited
 from approvals.presentation import Step
 from routekit_site.tenancy.encryption import unseal
 
@@ -31,16 +31,25 @@ def arguments_of(call: ToolCall) -> Any:
 
 
 def _told(call: ToolCall) -> Told:
-    arguments = arguments_of(call)
-    known = isinstance(arguments, dict)
+    proposed = unseal(call.proposed_sealed) if call.proposed_sealed is not None else arguments_of(call)
+    known = isinstance(proposed, dict)
     return Told(
         call_id=call.call_id,
         tool=call.tool,
-        arguments=arguments if known else None,
-        written="" if known else str(arguments),
+        arguments=proposed if known else None,
+        written="" if known else str(proposed),
         state=CallState(call.state),
-        result=str(unseal(call.result_sealed)) if call.result_sealed is not None else "",
+        result=_result_of(call),
     )
+
+
+def _result_of(call: ToolCall) -> str:
+    """What the model is told of the call; of a reviewer's edit too, with the arguments as they were used."""
+    result = str(unseal(call.result_sealed)) if call.result_sealed is not None else ""
+    if call.proposed_sealed is None:
+        return result
+    ran = call.state in (CallState.SUCCEEDED, CallState.FAILED)
+    return words_for_edited(arguments_of(call), result, ran=ran)
 
 
 def latest_steps(run: Run) -> tuple[Step, ...]:

@@ -97,6 +97,20 @@ def canonical_arguments(tool: type[AnyTool], arguments: Mapping[str, Any]) -> di
     return values
 
 
+def problems_of(tool: type[AnyTool], arguments: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with arguments, by argument: the first problem of each; empty where they match."""
+    try:
+        tool.Arguments.model_validate(dict(arguments))
+    except ValidationError as error:
+        found: dict[str, str] = {}
+        for problem in error.errors(include_url=False, include_input=False, include_context=False):
+            where = [str(part) for part in problem["loc"]]
+            inside = f"{'.'.join(where[1:])}: " if len(where) > 1 else ""
+            found.setdefault(where[0] if where else "", f"{inside}{problem['msg']}.")
+        return found
+    return {}
+
+
 def sentence_of(tool: type[AnyTool], arguments: Mapping[str, Any]) -> str:
     """What the call will do, in one plain sentence."""
     return tool().describe(tool.Arguments.model_validate(dict(arguments)))

@@ -23,5 +23,6 @@ startKeys([
   { name: "approve", keys: ["a", "A"], label: "A", does: "approve", guarded: true, run: decisions.approve },
   { name: "reject", keys: ["r", "R"], label: "R", does: "reject, with a reason", guarded: true, run: decisions.reject },
   { name: "send", keys: [], label: "Ctrl+Enter", does: "send the rejection" },
+  { name: "edit", keys: ["e", "E"], label: "E", does: "edit the arguments", run: () => article.querySelector("[data-key-target=edit]")?.click() },
   { name: "trace", keys: ["o", "O"], label: "O", does: "open the job", run: () => article.querySelector("[data-key-target=trace]")?.click() },
 ], decisions.mayAct);

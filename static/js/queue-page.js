@@ -141,6 +141,7 @@ const TABLE = [
   { name: "approve", keys: ["a", "A"], label: "A", does: "approve", guarded: true, run: onShown(decisions.approve) },
   { name: "reject", keys: ["r", "R"], label: "R", does: "reject, with a reason", guarded: true, run: onShown(decisions.reject) },
   { name: "send", keys: [], label: "Ctrl+Enter", does: "send the rejection" },
+  { name: "edit", keys: ["e", "E"], label: "E", does: "edit the arguments", run: onShown(() => pane.querySelector("[data-key-target=edit]")?.click()) },
   { name: "undo", keys: ["z", "Z"], label: "Z", does: "take the last decision back", run: decisions.undoLast },
   { name: "pick", keys: ["x", "X"], label: "X", does: "select for a decision together", run: () => togglePick(rows.current()) },
   { name: "snooze", keys: ["h", "H"], label: "H", does: "snooze for an hour", run: () => asleep(rows.current()) },

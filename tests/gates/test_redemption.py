@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from approvals.errors import NotApproved, StillHeld, UnknownGate
-from approvals.gates import PERMIT_SECONDS, Drifted
+from approvals.gates import Drifted
+from approvals.redemption import PERMIT_SECONDS
 from approvals.models import ApprovalGate, Decision
 from approvals.signing import decision_facts, sign_decision
 from approvals.types import Allow, ApproverRequirement, Deny, Level, Permit
