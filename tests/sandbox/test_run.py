@@ -284,3 +284,20 @@ def test_start_is_idempotent_and_stop_too() -> None:
     sandbox.stop()
     sandbox.stop()
     assert isinstance(run(call_of(Calculator, expression="1")), Succeeded)
+
+
+OTHER_SYSTEM = """
+import platform, sys
+import certifi, httpcore, httpx, jsonschema, pydantic, redis, ssrfguard, tempfile, urllib.request
+import approvals.types
+sys.platform, platform.system, platform.machine = "darwin", lambda: "Darwin", lambda: "arm64"
+from agents import sandbox
+report = sandbox.start()
+print(report.tier, report.missing[0].name, report.missing[0].detail)
+"""
+
+
+def test_other_systems_import_the_sandbox_and_are_told_what_they_lack() -> None:
+    argv = [sys.executable, "-c", OTHER_SYSTEM]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=SOURCE, check=False)
+    assert done.stdout.startswith("T0 landlock the kernel tiers need Linux"), done.stderr

@@ -154,9 +154,17 @@ def opened(plan: Plan, tenant_id: int, end: socket.socket) -> Iterator[Egress]:
         end.close()
         yield Egress(None, plan, tenant_id)
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+    with _unconnected() as connection:
         _register(connection, plan, tenant_id, end)
         yield Egress(connection, plan, tenant_id)
+
+
+def _unconnected() -> socket.socket:
+    try:
+        return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except OSError as error:
+        message = f"The egress broker needs a kind of socket that this system lacks, so nothing was sent: {error}"
+        raise SandboxUnavailableError(message) from None
 
 
 def _register(connection: socket.socket, plan: Plan, tenant_id: int, end: socket.socket) -> None:
@@ -166,10 +174,9 @@ def _register(connection: socket.socket, plan: Plan, tenant_id: int, end: socket
         "rate_key": rate_key(tenant_id, plan.network.model_dump_json()),
         "timeout": max(0.1, plan.limits.timeout - 0.1),
     }
-    path = os.environ.get(SOCKET_VARIABLE) or _mine.path()
     try:
         connection.settimeout(_START_TIMEOUT)
-        _connect(connection, path)
+        _connect(connection, os.environ.get(SOCKET_VARIABLE) or _mine.path())
         socket.send_fds(connection, [orjson.dumps(registration)], [end.fileno()])
         answer = framing.decode(connection.recv(framing.CONTROL_LIMIT))
     except (OSError, ProtocolError) as error:
