@@ -114,6 +114,13 @@ def decide_or_withdraw(house: House) -> Outcome:
     return {"sides": sides, **after(opened)}
 
 
+def decide_or_edit(house: House) -> Outcome:
+    """Rita approves while Rolf edits the arguments."""
+    opened = house.open()
+    sides = race(lambda: house.decide(opened, house.cast.rita), lambda: house.supersede(opened, house.cast.rolf))
+    return {"sides": sides, "edits": opened.gate.reopened_as.count(), **after(opened)}
+
+
 def decide_or_expire(house: House) -> Outcome:
     """Rita approves in the last moment while the sweep finds the gate overdue."""
     opened = house.open()
@@ -208,6 +215,7 @@ RACES = {
     for function in (
         two_deciders,
         decide_or_withdraw,
+        decide_or_edit,
         decide_or_expire,
         same_form_five_times,
         one_key_two_gates,

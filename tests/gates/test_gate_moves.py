@@ -27,6 +27,9 @@ LEGAL_BY_PERSON = {
     ("pending", "reject", "rita"): "rejected",
     ("pending", "reject", "rolf"): "rejected",
     ("pending", "reject", "adam"): "rejected",
+    ("pending", "supersede", "rita"): "withdrawn",
+    ("pending", "supersede", "rolf"): "withdrawn",
+    ("pending", "supersede", "adam"): "withdrawn",
     ("approved", "undo", "rita"): "pending",
     ("approved", "undo", "adam"): "pending",
     ("rejected", "undo", "rita"): "pending",
@@ -67,11 +70,15 @@ def by_person(house: House, opened: Opened, move: str, name: str) -> None:
     person = getattr(house.cast, name)
     if move == "undo":
         house.undo(opened, person, after=3)
+    elif move == "supersede":
+        house.supersede(opened, person, after=3)
     else:
         house.decide(opened, person, opened.ballot(move), after=3)
 
 
-@pytest.mark.parametrize(("state", "move", "name"), [*product(STATES, ("approve", "reject", "undo"), PEOPLE)])
+@pytest.mark.parametrize(
+    ("state", "move", "name"), [*product(STATES, ("approve", "reject", "supersede", "undo"), PEOPLE)]
+)
 def test_what_a_person_can_do(house: House, state: str, move: str, name: str) -> None:
     opened = brought_to(house, state)
     expected = LEGAL_BY_PERSON.get((state, move, name))
@@ -85,7 +92,7 @@ def test_what_a_person_can_do(house: House, state: str, move: str, name: str) ->
     assert opened.row() == before
 
 
-@pytest.mark.parametrize("move", ["approve", "reject", "undo"])
+@pytest.mark.parametrize("move", ["approve", "reject", "supersede", "undo"])
 @pytest.mark.parametrize(
     ("name", "error"),
     [("carol", NotVisible), ("ravi", NotVisible), ("oscar", NotVisible), ("alice", NotAllowed), ("audra", NotAllowed)],

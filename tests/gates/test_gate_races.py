@@ -21,6 +21,7 @@ Races = dict[str, list[dict[str, Any]]]
 ROUNDS = {
     "two_deciders": 200,
     "decide_or_withdraw": 40,
+    "decide_or_edit": 40,
     "decide_or_expire": 40,
     "same_form_five_times": 10,
     "one_key_two_gates": 20,
@@ -84,6 +85,17 @@ def test_a_call_that_is_cancelled_while_it_is_approved_cannot_run(races: Races) 
             assert played["decisions"] == []
         else:
             assert (played["state"], len(played["decisions"])) == ("lapsed", 1)
+
+
+def test_a_call_is_approved_or_edited_and_never_both(races: Races) -> None:
+    for played in races["decide_or_edit"]:
+        decided, edited = played["sides"]
+        if played["state"] == "approved":
+            assert edited == {"error": "AlreadyDecided", "winner": "Rita Example", "state": "approved"}
+            assert (played["edits"], len(played["decisions"])) == (0, 1)
+        else:
+            assert decided == {"error": "AlreadyDecided", "winner": "Rolf Example", "state": "edited"}
+            assert (played["state"], played["edits"], played["decisions"]) == ("withdrawn", 1, [])
 
 
 def test_a_gate_is_approved_or_it_expires(races: Races) -> None:

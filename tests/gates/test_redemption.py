@@ -12,8 +12,8 @@ import pytest
 
 from approvals.errors import NotApproved, StillHeld, UnknownGate
 from approvals.gates import Drifted
-from approvals.redemption import PERMIT_SECONDS
 from approvals.models import ApprovalGate, Decision
+from approvals.redemption import PERMIT_SECONDS
 from approvals.signing import decision_facts, sign_decision
 from approvals.types import Allow, ApproverRequirement, Deny, Level, Permit
 from routekit_site.demo_keys import make_keys

@@ -21,7 +21,7 @@ from agents.runs.transcript import messages_of
 from agents.states import CallState, RunState
 from approvals import gates
 from approvals.errors import AlreadyDecided, StaleView
-from approvals.models import ApprovalGate, Decision
+from approvals.models import ApprovalGate, Decision, TenantPolicy
 from approvals.states import GateState
 from approvals.types import AllowanceMode
 from routekit_site.tenancy.clock import database_now
@@ -92,6 +92,7 @@ def test_an_edited_call_is_approved_as_shown_and_runs_once_and_the_model_is_told
     (call,) = bench.calls(run)
     assert (call.state, call.attempts, call.edited_by) == (CallState.SUCCEEDED, 1, bench.cast.rita)
     assert unseal(call.arguments_sealed)["text"] == "All is very well."
+    assert call.proposed_sealed is not None
     assert unseal(call.proposed_sealed)["text"] == "All is well."
 
     messages = messages_of(run)
@@ -140,7 +141,8 @@ def test_the_editor_shows_what_can_be_edited(bench: Bench, rita: Client) -> None
         ({"overwrite": "NaN"}, "not valid JSON"),
         ({"text": "All is well."}, "Nothing was changed"),
         ({"extra": "1"}, "no argument"),
-        ({"text": "\ud800"}, ""),
+        ({"text": "x" * 1_000_001}, "at most 1000000 characters"),
+        ({"overwrite": "[" * 5_000}, "not valid JSON"),
         ({"text": "a ⟦masked 1: email⟧"}, "not a masked value"),
     ],
 )
@@ -149,9 +151,6 @@ def test_an_edit_that_the_tool_does_not_take_moves_nothing(
 ) -> None:
     _, gate = asks(bench)
     before = row(gate)
-    if "\ud800" in str(changes):
-        changes = {"text": "x" * 1_000_001}
-        message = "at most 1000000 characters"
     answer = post(rita, gate, {**GOOD, **changes})
     assert answer.status_code == 422
     assert message in answer.content.decode()
@@ -230,7 +229,7 @@ def test_the_same_form_twice_is_one_edit_and_another_under_its_key_is_refused(be
 def test_the_old_gate_can_be_neither_approved_nor_edited_and_says_by_whom(bench: Bench, rita: Client) -> None:
     _, gate = asks(bench)
     post(rita, gate, GOOD)
-    with pytest.raises(AlreadyDecided, match="already edited .* by Rita Example"):
+    with pytest.raises(AlreadyDecided, match=r"already edited .* by Rita Example"):
         bench.decide(gate, user=bench.cast.rolf)
     assert post(rita, gate, {**GOOD, "text": "again"})["location"] == f"/queue/{gate.id}/"
     assert ApprovalGate.objects.count() == 2
@@ -256,14 +255,21 @@ def test_an_approval_of_the_old_call_does_not_count_for_the_new_one(bench: Bench
 
 def values_of(decision: Decision) -> dict[str, Any]:
     """A decision's columns, for a copy of it under another key."""
-    kept = ("kind", "decided_by", "decided_at", "role", "digest", "view_digest", "redactor_version", "nonce", "signature")
+    kept = (
+        "kind",
+        "decided_by",
+        "decided_at",
+        "role",
+        "digest",
+        "view_digest",
+        "redactor_version",
+        "nonce",
+        "signature",
+    )
     return {name: getattr(decision, name) for name in kept} | {"idempotency_key": "copied", "ballot_fingerprint": "0"}
 
 
 def test_an_approval_inside_its_hold_is_undone_before_it_is_edited(bench: Bench, rita: Client) -> None:
-    bench.cast.acme.refresh_from_db()
-    from approvals.models import TenantPolicy  # noqa: PLC0415 - beside its only use
-
     TenantPolicy.objects.update(approval_hold_seconds=60)
     run, gate = asks(bench)
     bench.decide(gate)
@@ -290,7 +296,7 @@ def test_an_approval_that_comes_while_the_edit_is_checked_wins(bench: Bench) -> 
     run, gate = asks(bench)
     revision = draft_of(bench, gate)
     bench.decide(gate, user=bench.cast.rolf)
-    with pytest.raises(AlreadyDecided, match="approved .* by Rolf Example"), transaction.atomic():
+    with pytest.raises(AlreadyDecided, match=r"approved .* by Rolf Example"), transaction.atomic():
         editing.replace(revision, now=database_now())
     assert bench.advance(run).state == RunState.SUCCEEDED
     assert (bench.folder / "summary.txt").read_text() == "All is well."
@@ -317,7 +323,10 @@ def test_a_cancelled_run_is_not_edited(bench: Bench, rita: Client) -> None:
 
 # Masked values.
 
-SEND = 'http_request {"url": "https://api.example.com/v1", "method": "POST", "headers": {"Authorization": "%s", "X": "1"}, "body": "mail %s now"}'
+SEND = (
+    'http_request {"url": "https://api.example.com/v1", "method": "POST", '
+    '"headers": {"Authorization": "%s", "X": "1"}, "body": "mail %s now"}'
+)
 
 
 @pytest.fixture
@@ -374,14 +383,16 @@ def test_a_masked_value_can_be_taken_out_or_replaced(
         ("body", "⟦2⟧", "be moved"),
         ("headers", '{"X": "⟦2⟧"}', "be moved"),
         ("headers", '{"⟦2⟧": "1"}', "part of a name"),
+        ("headers", '{"X": "\\ud800"}', "canonical JSON"),
+        ("headers", '{"X": "1", "X": "2"}', "not valid JSON"),
         ("headers", '{"Authorization": "x ⟦2⟧"}', ""),
     ],
 )
-def test_a_placeholder_that_is_moved_forged_or_doubled_is_refused(  # noqa: PLR0913 - a table's columns and fixtures
-    bench: Bench,
+def test_a_placeholder_that_is_moved_forged_or_doubled_is_refused(
     rita: Client,
     secret: str,
     sending: tuple[Run, ApprovalGate, dict[str, str]],
+    *,
     name: str,
     text: str,
     message: str,
@@ -395,7 +406,7 @@ def test_a_placeholder_that_is_moved_forged_or_doubled_is_refused(  # noqa: PLR0
     if not message:
         # The redactor still masks the whole header, so this is an ordinary edit.
         assert answer.status_code == 302
-        assert secret not in str(bench.gates(Run.objects.get(pk=gate.run_id))[0].presentation)
+        assert secret not in str(ApprovalGate.objects.get(reopens=gate).presentation)
         return
     assert answer.status_code == 422
     assert message in answer.content.decode()
@@ -419,7 +430,7 @@ def test_what_is_around_a_secret_cannot_be_changed_so_that_it_would_be_shown(ben
 
 def test_line_breaks_survive_the_browser(bench: Bench, rita: Client) -> None:
     text = "\n" + "".join(f"line {number}\n" for number in range(30))
-    run, gate = asks(bench, 'write_file {"path": "a.txt", "text": %s}' % json.dumps(text))
+    run, gate = asks(bench, "write_file " + json.dumps({"path": "a.txt", "text": text}))
     sent = text.replace("line 7\n", "line seven\n").replace("\n", "\r\n")
     form = rita.get(f"/queue/{gate.id}/edit/").content.decode()
     assert ">\n\nline 0\n" in form, "the parser drops one line break after the tag"
