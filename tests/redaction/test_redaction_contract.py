@@ -298,3 +298,11 @@ def test_the_public_names() -> None:
 def test_a_replacement_must_show_and_be_no_value_itself(replacement: str) -> None:
     with pytest.raises(ValidationError):
         PIIRedactionHook(replacement=replacement)
+
+
+@pytest.mark.parametrize("number", ["(415) 555-2671 x204", "415-555-2671"])
+def test_a_number_that_a_secret_hides_is_found_once_the_secret_is_gone(redactor: Redactor, number: str) -> None:
+    text = f"sk-{samples.text(48)}{number}"
+    once = redactor.redact(text)
+    assert "555" not in once
+    assert redactor.redact(once) == once

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 FILLER = "\x1a"
 
-# Each branch begins with a literal, so that the search skips to one.
-_ESCAPES = re.compile(r"\\\\{0,15}(?:u([0-9a-fA-F]{4})|([\"'/nrtbf]))|&#(?:64|[xX]40);")
+# Each pattern begins with a literal, so that the search skips to one.
+_ESCAPES = re.compile(r"\\\\{0,15}(?:u([0-9a-fA-F]{4})|([\"'/nrtbf]))")
+_ENTITIES = re.compile(r"&#(?:64|[xX]40);")
 _WHITESPACE_ESCAPES = "nrtbf"
+_SPARSE = 200  # a text with fewer escapes than one in so many characters is read line by line
 _COMMON_ESCAPES = (
     ('\\"', '"' + FILLER),
     ("\\n", "\n\n"),
@@ -46,17 +49,48 @@ _PLAIN = {character: _plain(character) for character in map(chr, range(0xA0, 0x1
 
 def canonical_view(text: str) -> str:
     """Return ``text`` with every escape and look-alike written plainly; always of the same length."""
-    view = text
-    if "\\" in view:
-        for escape, plain in _COMMON_ESCAPES:
-            view = view.replace(escape, plain)
-    if "%" in view:
-        view = view.replace("%40", "@" + FILLER * 2).replace("%2540", "@" + FILLER * 4)
-    if "\\" in view or "&#" in view:
-        view = _ESCAPES.sub(_unescape, view)
+    view = _lines_with("&#", _without_entities, text) if "&" in text else text
+    view = _lines_with("\\", _without_escapes, view)
+    view = _lines_with("%", _without_percents, view)
     if not view.isascii():
-        view = _FOREIGN.sub(_to_ascii, view)
+        # By lines, most of which need nothing: to ask a line is quicker than to read it.
+        view = "\n".join(line if line.isascii() else _FOREIGN.sub(_to_ascii, line) for line in view.split("\n"))
     return view
+
+
+def _lines_with(sign: str, plain: Callable[[str], str], text: str) -> str:
+    """Apply ``plain``, which reads no further than a line, to the lines of ``text`` that hold ``sign``."""
+    position = text.find(sign)
+    if position < 0:
+        return text
+    if text.count(sign) * _SPARSE > len(text):
+        return plain(text)
+    parts: list[str] = []
+    done = 0
+    while position >= 0:
+        start = text.rfind("\n", done, position) + 1
+        end = text.find("\n", position)
+        if end < 0:
+            end = len(text)
+        parts += (text[done:start], plain(text[start:end]))
+        done = end
+        position = text.find(sign, end)
+    parts.append(text[done:])
+    return "".join(parts)
+
+
+def _without_entities(text: str) -> str:
+    return _ENTITIES.sub(_at_sign, text)
+
+
+def _without_escapes(text: str) -> str:
+    for escape, plain in _COMMON_ESCAPES:
+        text = text.replace(escape, plain)
+    return _ESCAPES.sub(_unescape, text)
+
+
+def _without_percents(text: str) -> str:
+    return text.replace("%40", "@" + FILLER * 2).replace("%2540", "@" + FILLER * 4)
 
 
 def scan_bytes(view: str) -> bytes:
@@ -69,11 +103,13 @@ def _unescape(match: re.Match[str]) -> str:
     if match[1]:
         character = chr(int(match[1], 16))
         return character + FILLER * (width - 1)
-    if match[2]:
-        if match[2] in _WHITESPACE_ESCAPES:
-            return ("\n" if match[2] in "nr" else " ") * width
-        return match[2] + FILLER * (width - 1)
-    return "@" + FILLER * (width - 1)
+    if match[2] in _WHITESPACE_ESCAPES:
+        return ("\n" if match[2] in "nr" else " ") * width
+    return match[2] + FILLER * (width - 1)
+
+
+def _at_sign(match: re.Match[str]) -> str:
+    return "@" + FILLER * (match.end() - match.start() - 1)
 
 
 def _to_ascii(match: re.Match[str]) -> str:

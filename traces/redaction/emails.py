@@ -14,8 +14,13 @@ LOCAL_REACH = 256  # characters before an @ in which its local part or URL must 
 _LETTER = r"\w\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e\u1000-\u109f\u1780-\u17ff" + FILLER
 _LOCAL_REVERSED = re.compile(rf"[{_LETTER}.+'%-]{{1,{LOCAL_REACH}}}")
 _QUOTED_REVERSED = re.compile(rf"{FILLER}*\"[^\"\n\x00:,{{}}\[\]]{{0,64}}\w[^\"\n\x00:,{{}}\[\]]{{0,64}}\"")
+_QUOTED_ENDS = ('"', FILLER)
 _LABEL = rf"[{_LETTER}](?:[{_LETTER}-]{{0,61}}[{_LETTER}])?"
 _DOMAIN = re.compile(rf"{FILLER}*(?:{_LABEL}\.){{1,8}}")
+# The same in ASCII, with what comes behind it in doubt neither way: one match instead of a step for each label.
+_USUAL_DOMAIN = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}([A-Za-z]{2,24})(?=\.?(?:[\s\"'<>()\[\]{},;:!?|/&=\0]|\Z))"
+)
 _LITERAL = re.compile(rf"{FILLER}*\[(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|IPv6:[0-9A-Fa-f:.]{{2,45}})\]")
 _AT_DOMAIN = re.compile(rf"@{FILLER}*(?:\[|[{_LETTER}-]{{1,63}}\.)")
 _SPELLED_AT = re.compile(r" {0,2}[\[(] ?(?:at|AT) ?[\])] {0,2}")
@@ -167,7 +172,9 @@ def find_emails(view: str) -> Iterator[Span]:
     scheme = view.find("://")
     if scheme < 0:
         for at in _AT_DOMAIN.finditer(view):
-            yield from _address(view, at.start())
+            span = _address(view, at.start())
+            if span is not None:
+                yield span
         return
     position = view.find("@")
     authority = range(0)
@@ -180,7 +187,9 @@ def find_emails(view: str) -> Iterator[Span]:
             yield from _credentials(view[authority.start : last], authority.start)
             position, authority = last, range(0)
         else:
-            yield from _address(view, position)
+            span = _address(view, position)
+            if span is not None:
+                yield span
         position = view.find("@", position + 1)
 
 
@@ -193,11 +202,13 @@ def _disguised(view: str) -> Iterator[Span]:
             yield Span(sign.start() - local.end(), domain.end(), Label.EMAIL)
 
 
-def _address(view: str, at: int) -> Iterator[Span]:
-    end = _domain_end(view, at + 1)
+def _address(view: str, at: int) -> Span | None:
+    usual = _USUAL_DOMAIN.match(view, at + 1)
+    if usual is not None and usual[1].lower() in _FILE_ENDINGS:
+        return None
+    end = _domain_end(view, at + 1) if usual is None else usual.end()
     start = None if end is None else _local_start(view, at)
-    if start is not None and end is not None:
-        yield Span(start, end, Label.EMAIL)
+    return None if start is None or end is None else Span(start, end, Label.EMAIL)
 
 
 def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
@@ -255,7 +266,7 @@ def _tld_end(view: str, start: int) -> int | None:
 
 def _local_start(view: str, at: int) -> int | None:
     window = view[max(0, at - LOCAL_REACH - 2) : at][::-1]
-    quoted = _QUOTED_REVERSED.match(window)
+    quoted = _QUOTED_REVERSED.match(window) if window[:1] in _QUOTED_ENDS else None
     if quoted is not None:
         return at - quoted.end()
     match = _LOCAL_REVERSED.match(window)

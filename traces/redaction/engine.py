@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 import re2
 
@@ -31,8 +32,20 @@ class Pattern(Protocol):
     def finditer(self, text: str | bytes, pos: int = 0, endpos: int | None = None) -> Iterator[Match]: ...
 
 
+Finder = Callable[[bytes, int, int], Sequence[tuple[int, int]]]
+"""Called with a buffer, where to begin and where to end; the first item is the leftmost match, or (-1, -1)."""
+
+
 class EngineError(ValueError):
     """The pattern is not valid RE2 syntax."""
+
+
+def compile_finder(pattern: bytes) -> Finder:
+    """Compile ``pattern``, which has no groups, for many searches of one buffer, each from a place of its own."""
+    compiled: Any = compile_pattern(pattern)
+    # The public search makes a generator and an object for each match, which costs more than the search itself.
+    finder: Finder = partial(compiled._regexp.Match, re2._Anchor.UNANCHORED)  # noqa: SLF001
+    return finder
 
 
 def compile_pattern(pattern: str | bytes, *, max_memory: int = MAX_MEMORY) -> Pattern:

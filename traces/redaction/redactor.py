@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from itertools import accumulate
 from typing import Any
@@ -23,18 +22,25 @@ _SEPARATOR = "\n\x00\n"
 _ROUNDS = 4
 
 # What a neighbour of a value may look at: the character beside it, or a space or dash and a digit.
-_FOLLOWS = re.compile(r"[\w.%+:/@\\-]|[ -]\d").match
 _BESIDE = frozenset("_.%+:/@\\-")
+_BEHIND = _BESIDE | {"("}  # which opens a phone number
+_APART = frozenset("\n\"'),;<>=[]{}|")  # of the other characters the most frequent
 
 
-def _touches(text: str, start: int) -> bool:
-    """Whether a value that begins at ``start`` touches a word, or a digit across a space or dash."""
-    if not start:
-        return False
-    before = text[start - 1]
-    if before == " ":
-        return text[start - 2 : start - 1].isdecimal()
-    return before.isalnum() or before in _BESIDE
+def _touching(text: str, spans: list[Span]) -> list[int]:
+    """Return where those spans begin that touch a word, or a digit across a space or dash."""
+    padded = text + "\n\n"  # which is also what stands before the first character
+    touching: list[int] = []
+    for start, end, _ in spans:
+        before, after = padded[start - 1], padded[end]
+        if (
+            (before == " " and padded[start - 2].isdecimal())
+            or (before not in _APART and (before.isalnum() or before in _BESIDE))
+            or (after == " " and padded[end + 1].isdecimal())
+            or (after not in _APART and (after.isalnum() or after in _BEHIND))
+        ):
+            touching.append(start)
+    return touching
 
 
 class Redactor:
@@ -106,11 +112,11 @@ class Redactor:
             return dirty, list(dirty)
         if not spans:
             return {}, []
-        token = self._replacement.token
+        token, fixed = self._replacement.token, self._replacement.fixed
         parts: list[str] = []
         position = 0
         for start, end, label in spans:
-            parts += (text[position:start], token(label, text[start:end]))
+            parts += (text[position:start], fixed or token(label, text[start:end]))
             position = end
         parts.append(text[position:])
         rewritten = "".join(parts).split(_SEPARATOR)
@@ -123,7 +129,7 @@ class Redactor:
 
     def _unsettled(self, text: str, joined: list[str], spans: list[Span], dirty: dict[int, str]) -> list[int]:
         """Return the texts in which a token touches what stands beside it, so that this may now be read differently."""
-        touching = [span.start for span in spans if _touches(text, span.start) or _FOLLOWS(text, span.end)]
+        touching = _touching(text, spans)
         if not touching:
             return []
         starts = list(accumulate([len(part) + len(_SEPARATOR) for part in joined], initial=0))

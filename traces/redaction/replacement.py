@@ -26,6 +26,7 @@ class Replacement:
     def __init__(self, mode: Mode, text: str, pseudonym_key: bytes | None) -> None:
         if mode == "pseudonym" and len(pseudonym_key or b"") < PSEUDONYM_KEY_BYTES:
             raise ValueError(f"mode 'pseudonym' needs a pseudonym_key of at least {PSEUDONYM_KEY_BYTES} bytes")
+        self.fixed = text if mode == "replacement" else ""  # what stands for every value, when one text does
         self._mode = mode
         self._text = text
         self._key = pseudonym_key or b""
@@ -34,7 +35,7 @@ class Replacement:
     def token(self, label: str, value: str = "") -> str:
         """Return what is written instead of ``value``, a value of kind ``label``."""
         if self._mode == "replacement":
-            return self._text
+            return self.fixed
         if self._mode == "pseudonym" and label in _PSEUDONYMOUS and value:
             return f"[{label}:{self._digest(label, value)}]"
         return f"[{label}]"

@@ -14,7 +14,7 @@ from traces.redaction.addresses import find_ip
 from traces.redaction.canonical import FILLER, canonical_view, scan_bytes
 from traces.redaction.documents import find_iban, find_passport
 from traces.redaction.emails import find_emails
-from traces.redaction.engine import Pattern, compile_pattern
+from traces.redaction.engine import Finder, Pattern, compile_finder, compile_pattern
 from traces.redaction.keys import NAME_TRIGGER, KeyKind, kind_of
 from traces.redaction.numeric import find_card, find_phone, find_ssn
 from traces.redaction.spans import Label, Span, merge
@@ -37,7 +37,7 @@ Validator = Callable[[str, int, int], Span | None]
 class _Pass(NamedTuple):
     """A trigger pattern, the judge of its matches, and whether a match can hide another that begins inside it."""
 
-    pattern: Pattern
+    find: Finder
     validate: Validator
     nested: bool
 
@@ -123,14 +123,17 @@ class Scanner:
 
 
 def _scan(scan_pass: _Pass, view: str, buffer: bytes) -> Iterator[Span]:
-    pattern, validate, nested = scan_pass
+    find, validate, nested = scan_pass
     position = refused_end = misses = 0
-    while (match := pattern.search(buffer, position)) is not None:
-        start, end = match.span()
+    size = len(buffer)
+    while True:
+        start, end = find(buffer, position, size)[0]
+        if start < 0:
+            return
         span = validate(view, start, end)
         if span is not None:
             yield span
-            position = max(span.end, start + 1)
+            position = max(span[1], start + 1)
             continue
         misses = misses + 1 if start < refused_end else 0
         refused_end = end
@@ -163,7 +166,11 @@ def _passes(categories: Categories) -> tuple[_Pass, ...]:
         (_has_values(categories), _value_trigger(categories), _value_validator(categories), True),
         (categories.ips, _IP_TRIGGER, _ip, False),
     ]
-    return tuple(_Pass(_compile(trigger), validate, nested) for enabled, trigger, validate, nested in passes if enabled)
+    return tuple(
+        _Pass(compile_finder(trigger.encode("ascii")), validate, nested)
+        for enabled, trigger, validate, nested in passes
+        if enabled
+    )
 
 
 @lru_cache(maxsize=64)
@@ -241,6 +248,9 @@ def _number_behind_word(categories: Categories, view: str, start: int, end: int)
 
 def _passport(view: str, start: int, end: int) -> Span | None:
     if view[start] not in "pPrR" and view[start].isascii():
+        return None
+    words = view[max(0, start - 8) : end]
+    if words.isascii() and "pas" not in words.lower():
         return None
     word = _PASSPORT_WORD.search(view, max(0, start - 8), end)
     if word is None:

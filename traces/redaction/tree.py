@@ -60,6 +60,7 @@ class Tree:
         self._contexts: dict[int, str] = {}  # of those texts whose field's name is a context word
         self._changes: dict[int, dict[Any, Any]] = {}
         self._renames: dict[int, dict[Any, str]] = {}
+        self._plain: set[str] = set()  # names that ask for nothing
         self._path: set[int] = set()
         self._count = 0
 
@@ -68,8 +69,8 @@ class Tree:
         root = [value]
         self._nodes.append((root, -1, 0, None))
         self._value(value, 0, 0, "", 0)
-        for index, text in self._rewrite(self._texts, self._contexts).items() if self._texts else ():
-            self._put_back(index, text)
+        if self._texts:
+            self._put_back(self._rewrite(self._texts, self._contexts))
         if not self._changes and not self._renames:
             return value
         return self._rebuilt(root)
@@ -138,20 +139,21 @@ class Tree:
 
     def _container(self, value: Any, parent: int, key: Any, context: str, depth: int) -> None:
         self._count += len(value)
-        if depth >= MAX_DEPTH or self._count > MAX_NODES or id(value) in self._path:
+        nodes, path, identity = self._nodes, self._path, id(value)
+        if depth >= MAX_DEPTH or self._count > MAX_NODES or identity in path:
             self._replace(parent, key, Label.GENERIC_SECRET)
             return
-        node = len(self._nodes)
-        self._nodes.append((value, parent, key, None))
-        self._path.add(id(value))
+        node = len(nodes)
+        nodes.append((value, parent, key, None))
+        path.add(identity)
         if type(value) is dict or isinstance(value, Mapping):
             self._mapping(value, node, depth + 1)
         else:
             self._sequence(value, node, context, depth + 1)
-        self._path.discard(id(value))
+        path.remove(identity)
 
-    def _mapping(self, value: Mapping[Any, Any], node: int, depth: int) -> None:  # noqa: C901  the inner loop, unrolled
-        texts, places = self._texts, self._places
+    def _mapping(self, value: Mapping[Any, Any], node: int, depth: int) -> None:  # noqa: C901, PLR0912  the inner loop, unrolled
+        texts, places, plain = self._texts, self._places, self._plain
         if self._every_name:
             for key in value:
                 if type(key) is str:
@@ -160,9 +162,12 @@ class Tree:
             kind = type(item)
             if type(key) is not str:
                 self._other_key(key, node)
-            elif (name := field_name(key)) is not None:
-                self._named(name, item, node, key, depth)
-                continue
+            elif key not in plain:
+                name = field_name(key)
+                if name is not None:
+                    self._named(name, item, node, key, depth)
+                    continue
+                plain.add(key)
             # Most items are short texts and small numbers: they are told apart here, without a call.
             if kind is str:
                 if item and item[0] not in _JSON_OPENINGS:
@@ -201,7 +206,10 @@ class Tree:
     def _sequence(self, value: Any, node: int, context: str, depth: int) -> None:
         previous: Any = None
         for index, item in enumerate(value):
-            if type(item) is str and self._secrets and self._announced(previous, item, len(value)):
+            kind = type(item)
+            if kind is dict or kind is list:
+                self._container(item, node, index, context, depth)
+            elif kind is str and self._secrets and self._announced(previous, item, len(value)):
                 self._replace(node, index, label_of(previous))
             else:
                 self._value(item, node, index, context, depth)
@@ -226,32 +234,45 @@ class Tree:
     def _replace(self, node: int, key: Any, label: str) -> None:
         self._changes.setdefault(node, {})[key] = self._replacement.token(label)
 
-    def _put_back(self, index: int, text: str) -> None:
-        form = self._forms.get(index, _Form.TEXT)
-        node, key = self._places[index]
-        if form is _Form.KEY:
-            self._renames.setdefault(node, {})[key] = text
-            return
-        new = text.encode(errors="surrogateescape") if form is _Form.BYTES else text
-        self._changes.setdefault(node, {})[key] = new
+    def _put_back(self, rewritten: dict[int, str]) -> None:
+        places, forms, changes = self._places, self._forms, self._changes
+        for index, text in rewritten.items():
+            node, key = places[index]
+            form = forms.get(index)
+            if form is _Form.KEY:
+                self._renames.setdefault(node, {})[key] = text
+                continue
+            new = text.encode(errors="surrogateescape") if form is _Form.BYTES else text
+            if node in changes:
+                changes[node][key] = new
+            else:
+                changes[node] = {key: new}
 
     def _rebuilt(self, root: list[Any]) -> Any:
+        all_changes, all_renames = self._changes, self._renames
         for index in range(len(self._nodes) - 1, 0, -1):
-            changes, renames = self._changes.get(index), self._renames.get(index)
-            if changes is None and renames is None:
+            if index not in all_changes and index not in all_renames:
                 continue
             value, parent, key, source = self._nodes[index]
-            new = _copy(value, changes or {}, renames or {})
+            new = _copy(value, all_changes.get(index, {}), all_renames.get(index, {}))
             if source is not None:
                 new = _dump(new[0], source)
-            self._changes.setdefault(parent, {})[key] = new
-        return self._changes.get(0, {}).get(0, root[0])
+            if parent in all_changes:
+                all_changes[parent][key] = new
+            else:
+                all_changes[parent] = {key: new}
+        return all_changes.get(0, {}).get(0, root[0])
 
 
 def _copy(value: Any, changes: dict[Any, Any], renames: dict[Any, str]) -> Any:
     """Return a copy of a container with changed items and renamed keys."""
     if type(value) is dict and not renames:
         return {**value, **changes}
+    if type(value) is list:
+        copy = value.copy()
+        for index, item in changes.items():
+            copy[index] = item
+        return copy
     if isinstance(value, Mapping):
         return _copy_mapping(value, changes, renames)
     items = [changes.get(index, item) for index, item in enumerate(value)]
