@@ -100,10 +100,10 @@ def find_card(view: str, position: int) -> Span | None:
     if match is None or _glued(view, position, match.end()):
         return None
     text = match[0]
-    groups = tuple(len(group) for group in re.split(r"[ -]", text))
-    if len(groups) > 1 and groups not in _CARD_GROUPS:
+    groups = text.replace("-", " ").split(" ")
+    if len(groups) > 1 and tuple(map(len, groups)) not in _CARD_GROUPS:
         return None
-    digits = text.replace(" ", "").replace("-", "")
+    digits = "".join(groups)
     if len(digits) > _USUAL_CARD_LENGTH and not _CARD_CONTEXT.search(view, max(0, position - 32), position):
         return None
     return Span(position, match.end(), Label.CREDIT_CARD) if is_card(digits) else None

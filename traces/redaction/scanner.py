@@ -69,7 +69,8 @@ _IBAN_HEAD = 4  # characters of the country and the check digits
 _PASSPORT_WORD = re.compile(rf"(?i){_PASSPORT_WORDS}|护照|護照|旅券|パスポート|паспорт|여권")
 _SSN_WORD = re.compile(r"(?i)ssn|social")
 _FOREIGN_PHONE_WORD = re.compile("電話|电话|手机|手機|携帯|(?i:тел|моб)|전화|핸드폰|联系")
-_NUMBER_START = re.compile(r"[+(]{0,2}\d")
+_DIGIT = re.compile(r"\d")
+_NUMBER_OPENINGS = 2  # characters + and ( that may stand before the first digit
 _DOCUMENT_NUMBER = re.compile(r"[A-Za-z0-9]+")
 _LINE_END = re.compile(r"[\n\x00|\]]")
 _PASSPORT_REACH = 64
@@ -228,8 +229,9 @@ def _value_validator(categories: Categories) -> Validator:
 
 
 def _number(categories: Categories, view: str, start: int, *, context: bool) -> Span | None:
-    span = find_card(view, start) if categories.cards else None
-    if span is None and categories.ids:
+    digit = view[start].isdecimal()
+    span = find_card(view, start) if categories.cards and digit else None
+    if span is None and categories.ids and digit:
         span = find_ssn(view, start)
     if span is None and categories.phones:
         span = find_phone(view, start, context=context)
@@ -237,13 +239,17 @@ def _number(categories: Categories, view: str, start: int, *, context: bool) -> 
 
 
 def _number_behind_word(categories: Categories, view: str, start: int, end: int) -> Span | None:
-    number = _NUMBER_START.search(view, start, end)
-    if number is None:
+    digit = _DIGIT.search(view, start, end)
+    if digit is None:
         return None
+    number = digit.start()
+    for _ in range(_NUMBER_OPENINGS):
+        if number > start and view[number - 1] in "+(":
+            number -= 1
     context = (view[start].isascii() and view[start] != "?") or _FOREIGN_PHONE_WORD.search(
-        view, max(0, start - 8), number.start()
+        view, max(0, start - 8), number
     ) is not None
-    return _number(categories, view, number.start(), context=context)
+    return _number(categories, view, number, context=context)
 
 
 def _passport(view: str, start: int, end: int) -> Span | None:
