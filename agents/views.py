@@ -251,8 +251,8 @@ def edit_call(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
     except (ApprovalError, AgentError) as error:
         if wants_json(request):
             return problem(409, str(error))
-        messages.warning(request, str(error))
-        return HttpResponseRedirect(resolve_url("gate", gate_id))
+        facts = {"gate": gate, "view": gate.presentation, "problem": str(error), "closed": True, "place": "queue"}
+        return render(request, "agents/edit_call.html", facts, status=409)
 
 
 def _edited(request: TenantRequest, gate: ApprovalGate) -> HttpResponse:
