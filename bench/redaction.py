@@ -239,7 +239,7 @@ def main(arguments: list[str]) -> None:
     print("|---|---|---|---|---|---|---|")
     for engine in engines():
         f1, leak, altered = quality(engine, records) if records else (float("nan"),) * 3
-        rates = " | ".join(f"{speed(engine, value):.1f}" for value in (dense, sparse, clean))
+        rates = " | ".join(f"{speed(engine, value):.3g}" for value in (dense, sparse, clean))
         print(f"| {engine.name} | {f1:.4f} | {leak:.2%} | {altered:.2%} | {rates} |", flush=True)
     if records:
         print(f"\nLeak inside JSON in JSON: {leak_in_json(records):.2%}")
