@@ -6,6 +6,7 @@ import { disarm } from "./guard.js";
 import { showLookers } from "./presence.js";
 import { adopt, getPage } from "./server.js";
 import { tick } from "./times.js";
+import { toast } from "./toasts.js";
 
 const pane = document.getElementById("detail");
 const nothing = document.getElementById("nothing");
@@ -64,6 +65,7 @@ export async function open(row) {
   const article = page?.querySelector("article");
   if (status !== 200 || !article) {
     clear();
+    toast("This call can't be shown at the moment. Choose it again in a moment.", { bad: true });
     return;
   }
   put(adopt(article));

@@ -19,6 +19,7 @@ let pulse = 0;
 let countdown = 0;
 let retry = 0;
 let leaving = false;
+let wasLive = false;
 
 export function on(kind, listener) {
   listeners[kind].push(listener);
@@ -47,8 +48,9 @@ export function looking(at) {
 }
 
 function hello(message) {
-  const first = last === null;
-  if (first) last = message.number;
+  if (last === null) last = message.number;
+  const again = wasLive;
+  wasLive = true;
   away.hidden = true;
   clearInterval(countdown);
   show("live");
@@ -56,7 +58,7 @@ function hello(message) {
   // A look is forgotten when it is not renewed; without one the line is kept alive by a ping.
   pulse = setInterval(() => (subject ? looking(subject) : send({ type: "ping" })), (message.heartbeat ?? 25) * 1000);
   if (subject) looking(subject);
-  if (!first) tell("back", message);
+  if (again) tell("back", message);
 }
 
 function receive(message) {

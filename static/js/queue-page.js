@@ -121,11 +121,17 @@ function decided(id, { kind, state }) {
   }
 }
 
+// The call of a row in the pane; once more where it could not be fetched before.
+function show(row) {
+  if (row !== rows.current()) rows.select(row);
+  else if (detail.shownId() !== row.dataset.id) detail.open(row);
+}
+
 function click(event) {
   const link = event.target.closest(".row a");
   if (!link || !isWide() || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
   event.preventDefault();
-  rows.select(link.closest(".row"));
+  show(link.closest(".row"));
 }
 
 function onShown(run) {
@@ -179,5 +185,8 @@ rows.on("select", (row) => {
 list.addEventListener("click", click);
 onFeed("entry", entry);
 onFeed("reset", reload);
+onFeed("back", () => {
+  if (rows.current()) show(rows.current());
+});
 apply();
 openFirst();

@@ -47,8 +47,10 @@ class Developer:
         run = self.submit("\n".join(f"{tool} {json.dumps(arguments)}" for tool, arguments in calls))
 
         def waits() -> list[str] | None:
-            found = [wait["id"] for wait in self.run(run)["waits"]]
-            return found if len(found) == len(calls) else None
+            told = self.run(run)
+            waiting = {wait["id"] for wait in told["waits"]}
+            asked = [call["gate_url"].split("/")[2] for step in told["steps"] for call in step["calls"]]
+            return asked if len(waiting) == len(calls) else None
 
         return eventually(waits, what=f"{len(calls)} gates of run {run}") or []
 

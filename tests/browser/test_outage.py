@@ -26,6 +26,7 @@ def test_rows_stay_through_an_outage_and_catch_up_after_it(
     page.goto(f"{site.url}/sign-in/")
     page.click('button[value="rita"]')
     page.wait_for_selector('#connection[data-state="live"]')
+    page.wait_for_selector(f'#gate[data-id="{before}"]')
     site.processes["serve"].stop()
     expect(page.locator("#away")).to_contain_text("No live updates at the moment", timeout=15_000)
     expect(page.locator(f'.row[data-id="{before}"]')).to_be_visible()
