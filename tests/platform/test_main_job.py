@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.people import Person, no_hold
-from tests.fixtures.processes import Site
+from tests.fixtures.processes import Site, prepare_embedded, stopping
+
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
 
 EXAMPLE = "read notes.txt, write summary.txt, fetch a page"
 
 
 @pytest.fixture(scope="module")
-def site(embedded: Site) -> Site:
-    no_hold(embedded)
-    return embedded
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site of this file's own: others' tests need the pause in which an approval can be undone."""
+    made = prepare_embedded(tmp_path_factory.mktemp("main-job"))
+    no_hold(made)
+    with stopping(made):
+        made.start("serve", [sys.executable, "manage.py", "serve"])
+        made.wait_until_ready()
+        yield made
 
 
 @pytest.fixture
