@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 from csp.decorators import csp_replace
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
@@ -39,13 +41,28 @@ class SiteAdmin(admin.AdminSite):
         )
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """One sign-in page for the whole site; somebody signed in who may not be here is sent to where they may."""
-        if request.user.is_authenticated and not self.has_permission(request):
-            return HttpResponseRedirect(resolve_url("home"))
+        """One sign-in page for the whole site."""
+        self.check_permission(request)
         wanted = request.GET.get("next") or resolve_url("admin:index")
         return HttpResponseRedirect(f"{resolve_url('sign-in')}?{urlencode({'next': wanted})}")
 
+    def check_permission(self, request: HttpRequest) -> None:
+        """Somebody who is signed in and has nothing to do here is told so, instead of being asked to sign in.
+
+        Raises:
+            PermissionDenied: signed in, and `has_permission` is false.
+        """
+        if request.user.is_authenticated and not self.has_permission(request):
+            raise PermissionDenied("The administration is for the admins and auditors of a tenant. Ask one of yours.")
+
     def admin_view(self, view: View, cacheable: bool = False) -> View:  # noqa: FBT001, FBT002 - Django's signature
         """Every admin page under the site's CSP, without Trusted Types, which the stock admin's scripts don't know."""
-        wrapped = csp_replace({"require-trusted-types-for": None})(super().admin_view(view, cacheable))
-        return cast("View", wrapped)
+        inner = super().admin_view(view, cacheable)
+
+        @wraps(inner)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.path != resolve_url("admin:logout"):
+                self.check_permission(request)
+            return inner(request, *args, **kwargs)
+
+        return cast("View", csp_replace({"require-trusted-types-for": None})(checked))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.views.decorators.http import require_safe
@@ -37,7 +39,11 @@ def _error(request: HttpRequest, status: int, heading: str, message: str) -> Htt
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400: what came can't be read. The exception's words are for the log, they may repeat what was sent."""
-    del exception
+    if isinstance(exception, RequestDataTooBig):
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
+        return _error(
+            request, 413, "That is too much", f"At most {most} MB can be sent at once. Go back and shorten it."
+        )
     return _error(request, 400, "That request can't be read", "Go back, load the page again and try once more.")
 
 

@@ -48,6 +48,22 @@ def test_a_request_that_cannot_be_read() -> None:
     assert b"what was sent" not in answer.content
 
 
+def test_the_administration_says_who_it_is_for(client_of: Callable[[User], Client], cast: Cast) -> None:
+    for address in ("/admin/", "/admin/login/", "/admin/traces/trace/"):
+        page = client_of(cast.rita).get(address)
+        assert page.status_code == 403
+        assert "The administration is for the admins and auditors of a tenant." in page.text
+
+
+def test_more_than_can_be_sent_at_once(cast: Cast) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(cast.alice)
+    strict.get("/jobs/new/")
+    page = strict.post("/jobs/new/", {"prompt": "x" * (5 * 2**20)})
+    assert page.status_code == 413
+    assert "At most 4 MB can be sent at once." in page.text
+
+
 @override_settings(ROOT_URLCONF=__name__)
 def test_something_broke_tells_nothing_of_the_inside(client_of: Callable[[User], Client], cast: Cast) -> None:
     client = client_of(cast.rita)
