@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
-from traces import append_only
+from traces import append_only, redactors
 
 pytest_plugins = (
     "tests.fixtures.cast",
@@ -54,3 +54,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     """
     with django_db_blocker.unblock():
         append_only.remove(connection)
+
+
+@pytest.fixture(autouse=True)
+def _redactors_of_this_database() -> None:
+    """Forget compiled redactors: their key is tenant and version, which the next test gives to other settings."""
+    redactors._compiled.cache_clear()

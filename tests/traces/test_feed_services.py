@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin
 
 from tests.fixtures.compose import PROJECT
+from tests.fixtures.loops import run_in_own_loop
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site, prepare_stack, start_compose, stopping
 from tests.fixtures.services import Services, free_port, postgres_database
@@ -150,7 +151,7 @@ def test_every_browser_gets_every_entry_once_through_one_subscription(web: Site)
             await browser.close()
         return [[number - start for number in numbers] for numbers in found]
 
-    assert asyncio.run(test()) == [list(range(1, 201))] * 25
+    assert run_in_own_loop(test()) == [list(range(1, 201))] * 25
 
 
 def test_an_idle_socket_stays_open(web: Site) -> None:
@@ -165,7 +166,7 @@ def test_an_idle_socket_stays_open(web: Site) -> None:
             await browser.send('{"type": "ping"}')
             assert json.loads(await browser.recv())["type"] == "pong"
 
-    asyncio.run(test())
+    run_in_own_loop(test())
 
 
 def test_a_killed_broker_delays_and_loses_nothing(web: Site) -> None:
@@ -185,7 +186,7 @@ def test_a_killed_broker_delays_and_loses_nothing(web: Site) -> None:
     def subscribed() -> bool:
         return bool(redis_of(web).pubsub_channels("*__group__feed"))
 
-    asyncio.run(test())
+    run_in_own_loop(test())
 
 
 def test_a_browser_that_never_reads_is_closed_and_holds_nobody_up(web: Site) -> None:
@@ -207,7 +208,7 @@ def test_a_browser_that_never_reads_is_closed_and_holds_nobody_up(web: Site) -> 
             await entries(stuck, start + 10_000)
         assert closed.value.rcvd is None or closed.value.rcvd.code == 4013
 
-    asyncio.run(test())
+    run_in_own_loop(test())
 
 
 def test_a_thousand_missed_entries_mean_a_fresh_start(web: Site) -> None:
@@ -219,7 +220,7 @@ def test_a_thousand_missed_entries_mean_a_fresh_start(web: Site) -> None:
             hello, reset = json.loads(await browser.recv()), json.loads(await browser.recv())
             assert reset == {"type": "reset", "number": hello["number"]}
 
-    asyncio.run(test())
+    run_in_own_loop(test())
 
 
 def test_a_page_of_another_site_and_a_stranger_are_refused(web: Site) -> None:
@@ -242,4 +243,4 @@ def test_a_page_of_another_site_and_a_stranger_are_refused(web: Site) -> None:
         )
         assert await refused(lambda: connect(place + "0", origin=Origin(web.url), additional_headers=door_cookie))
 
-    asyncio.run(test())
+    run_in_own_loop(test())

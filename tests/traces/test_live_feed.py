@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.roles import Role
 from tests.fixtures.cast import Cast
+from tests.fixtures.loops import run_in_own_loop
 from tests.traces.sockets import Browser, session_of
 from traces import live
 from traces.errors import ContentInFeed, NoTransaction
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run an asynchronous test with a channel layer of its own."""
     channel_layers.backends.clear()
-    asyncio.run(test())
+    run_in_own_loop(test())
 
 
 def announce(tenant_id: int, number: int, **facts: Any) -> None:
