@@ -10,6 +10,7 @@ import os
 import sys
 from base64 import b64decode
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -115,6 +116,7 @@ class Environment(BaseSettings):
     https: bool = True
     tool_filter: ToolFilter | None = None
     approval_callbacks: Annotated[tuple[str, ...], NoDecode] = ()
+    apps: Annotated[tuple[str, ...], NoDecode] = ()
     egress_socket: Path | None = None
     egress_ca_file: Path | None = None
     sandbox_require: Literal["kernel", "best_effort"] = "kernel"
@@ -127,7 +129,13 @@ class Environment(BaseSettings):
     openai_base_url: str | None = Field(default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"))
 
     @field_validator(
-        "encryption_keys", "verify_keys", "allowed_hosts", "trusted_origins", "approval_callbacks", mode="before"
+        "encryption_keys",
+        "verify_keys",
+        "allowed_hosts",
+        "trusted_origins",
+        "approval_callbacks",
+        "apps",
+        mode="before",
     )
     @classmethod
     def _comma_separated(cls, value: object) -> object:
@@ -169,6 +177,18 @@ class Environment(BaseSettings):
     def _origins_with_scheme(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(urlsplit(origin).scheme not in {"http", "https"} for origin in value):
             raise ValueError("each origin must begin with https:// (or http://), such as https://routekit.example.com")
+        return value
+
+    @field_validator("apps")
+    @classmethod
+    def _importable_apps(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            try:
+                found = find_spec(name)
+            except (ImportError, ValueError):
+                found = None
+            if found is None:
+                raise ValueError(f"{name} can't be imported: each must be a Django app that is installed here")
         return value
 
     @field_validator("database_url")

@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "traces",
     "approvals",
     "agents",
+    *ENVIRONMENT.apps,
 ]
 
 MIDDLEWARE = [

@@ -21,6 +21,7 @@ BAD = {
     "ROUTEKIT_SIGNING_KEY": "not-a-key",
     "ROUTEKIT_VERIFY_KEYS": "not-a-key",
     "ROUTEKIT_TRUSTED_ORIGINS": "routekit.example.com",
+    "ROUTEKIT_APPS": "no_such_app.anywhere",
     "ROUTEKIT_HTTPS": "perhaps",
     "ROUTEKIT_TOOL_FILTER": '{"allow": ["read_file"]}',
     "ROUTEKIT_SANDBOX_REQUIRE": "nothing",
