@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agents.sandbox.egress.rate import RateLimitError, RateUnavailableError, SharedRateLimiter
+from tests.fixtures.services import missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ with ThreadPoolExecutor(8) as pool:
 def redis_url(tmp_path: Path) -> Iterator[str]:
     program = shutil.which("redis-server")
     if program is None:
-        pytest.skip("no redis-server here")
+        missing("redis-server is not installed, so no limit can be shared")
     path = tmp_path / "redis.sock"
     argv = [program, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)

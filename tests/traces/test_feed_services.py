@@ -23,7 +23,7 @@ from tests.fixtures.compose import PROJECT
 from tests.fixtures.loops import run_in_own_loop
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site, prepare_stack, start_compose, stopping
-from tests.fixtures.services import Services, free_port, postgres_database
+from tests.fixtures.services import Services, free_port, missing, postgres_database
 
 TENANT = "acme"
 
@@ -80,7 +80,7 @@ async def entries(browser: ClientConnection, until: int, *, within: float = 60) 
 def web(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A web process on a fresh database, with a Redis of its own that a test may kill."""
     if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed, so no Redis can be killed")
+        missing("redis-server is not installed, so no Redis can be killed")
     port, directory = free_port(), tmp_path_factory.mktemp("feed")
     with postgres_database(services.database_url) as database_url:
         site = prepare_stack(directory, Services(database_url, f"redis://127.0.0.1:{port}/0"))
