@@ -11,6 +11,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, When
 
+from approvals import desk_models, notice_models  # noqa: F401 - Django finds an app's models through this module
 from approvals.states import GateState
 from approvals.types import AllowanceMode, ApprovalGatePolicy, Reversibility, Risk
 from routekit_site.tenancy.models import Tenant

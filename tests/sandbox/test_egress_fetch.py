@@ -23,10 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agents.sandbox import NetworkSandbox
-from agents.sandbox.egress import addresses
 from agents.sandbox.egress.connection import Budget
 from agents.sandbox.egress.fetch import Fetcher, RefusedError, Target, tls_context
 from agents.sandbox.egress.rate import LocalRateLimiter, RateLimitError
+from approvals import addresses
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,11 +17,11 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 import certifi
 import httpcore
 
-from agents.sandbox.egress import addresses
 from agents.sandbox.egress.connection import CheckedBackend, StoppedError, lookup
 from agents.sandbox.egress.rate import RateLimitError, RateUnavailableError
 from agents.sandbox.hosts import HostError, literal_address, normalised
 from agents.sandbox.outcome import FailureKind
+from approvals import addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

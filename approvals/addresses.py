@@ -1,4 +1,6 @@
-"""Which addresses are public. `ssrfguard` holds the IANA registries; what it lets through and we don't is here.
+"""Which addresses are public, for everything that this site connects to on somebody's behalf. Pure.
+
+`ssrfguard` holds the IANA registries; what it lets through and we don't is here.
 
 `ipaddress.is_global` alone says yes to NAT64, 6to4, `::127.0.0.1`, `fec0::1` and multicast.
 """
@@ -6,12 +8,10 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
 
 import ssrfguard
 
-if TYPE_CHECKING:
-    from agents.sandbox.hosts import IPAddress
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _GLOBAL_UNICAST_6 = ipaddress.ip_network("2000::/3")
 _NEVER = tuple(
