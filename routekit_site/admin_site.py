@@ -15,9 +15,16 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 
 from routekit_site.tenancy.access import tenants_with
+from routekit_site.tenancy.reauthentication import check_reauthenticated
 from routekit_site.tenancy.roles import Capability
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
+
+
+def _changes_something(request: HttpRequest) -> bool:
+    """Whether the request may change policy: whatever is sent, but for previews, which save nothing."""
+    preview = "_preview" in request.POST or request.path.endswith("/preview/")
+    return request.method not in {"GET", "HEAD", "OPTIONS"} and not preview
 
 
 class SiteAdmin(admin.AdminSite):
@@ -63,6 +70,8 @@ class SiteAdmin(admin.AdminSite):
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if request.path != resolve_url("admin:logout"):
                 self.check_permission(request)
+                if _changes_something(request):
+                    check_reauthenticated(request)
             return inner(request, *args, **kwargs)
 
         return cast("View", csp_replace({"require-trusted-types-for": None})(checked))

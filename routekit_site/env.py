@@ -114,6 +114,7 @@ class Environment(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "localhost")
     trusted_origins: Annotated[tuple[str, ...], NoDecode] = ()
     https: bool = True
+    reauthenticate_minutes: int = Field(default=15, ge=1, le=1440)
     tool_filter: ToolFilter | None = None
     approval_callbacks: Annotated[tuple[str, ...], NoDecode] = ()
     apps: Annotated[tuple[str, ...], NoDecode] = ()

@@ -49,6 +49,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "routekit_site.tenancy.middleware.CurrentTenantMiddleware",
+    "routekit_site.tenancy.reauthentication.ReauthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -152,6 +153,7 @@ ROUTEKIT_SANDBOX_REQUIRE = ENVIRONMENT.sandbox_require
 ROUTEKIT_LEASE_SECONDS = ENVIRONMENT.lease_seconds
 ROUTEKIT_DATA_DIR = ENVIRONMENT.data_dir
 ROUTEKIT_BIND = ENVIRONMENT.bind
+ROUTEKIT_REAUTHENTICATE_SECONDS = ENVIRONMENT.reauthenticate_minutes * 60
 ROUTEKIT_OPENAI_API_KEY = ENVIRONMENT.openai_api_key
 ROUTEKIT_OPENAI_BASE_URL = ENVIRONMENT.openai_base_url
 

@@ -18,5 +18,9 @@ class NotAllowed(TenancyError):
     """Your role in this tenant does not allow this. Ask an admin of the tenant."""
 
 
+class ReauthenticationNeeded(TenancyError):
+    """Confirm that it is you before you do this."""
+
+
 class DecryptionFailed(TenancyError):
     """A stored value can't be decrypted: its key is missing from ROUTEKIT_ENCRYPTION_KEYS."""

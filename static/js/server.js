@@ -15,13 +15,19 @@ async function answer(request) {
   }
 }
 
+// Who has to confirm that it is them goes to that page and comes back to this one.
+function confirmFirst(told) {
+  if (told.body.confirm) location.assign(`${told.body.confirm}?${new URLSearchParams({ next: location.pathname + location.search })}`);
+  return told;
+}
+
 export function getJSON(url) {
   return answer(fetch(url, { headers: { accept: "application/json" }, cache: "no-store" }));
 }
 
 export function postForm(url, fields) {
   const body = new URLSearchParams(fields);
-  return answer(fetch(url, { method: "POST", body, headers: { accept: "application/json", "x-csrftoken": token() } }));
+  return answer(fetch(url, { method: "POST", body, headers: { accept: "application/json", "x-csrftoken": token() } })).then(confirmFirst);
 }
 
 // A page as a document whose scripts never run. Its nodes can be adopted: the server has escaped whatever is in them.

@@ -1,0 +1,130 @@
+"""Confirming again who one is, before what matters most: high-risk approvals, reveals, changes of policy.
+
+Any view calls `check_reauthenticated(request)`, or wears `@reauthenticated`; the middleware below turns the refusal
+into the confirmation page (a script gets 403 with its address). A sign-in counts as a confirmation.
+
+Note [What was sent is not stored]: a form that arrives too late is not kept in the session, which is stored in clear.
+It travels through the confirmation page in a hidden field and is sent again by the person.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.signals import user_logged_in
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render, resolve_url
+from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
+
+from routekit_site.tenancy.demo import demo_memberships
+from routekit_site.tenancy.errors import ReauthenticationNeeded
+from routekit_site.tenancy.models import User
+from routekit_site.tenancy.responses import problem, wants_json
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+
+SESSION_KEY = "confirmed_at"
+# A form that is longer is not carried through the page: the person writes it again.
+MAX_CARRIED = 512 * 1024
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def note_confirmation(request: HttpRequest, now: datetime) -> None:
+    """The person of this session has just proved who they are."""
+    request.session[SESSION_KEY] = now.timestamp()
+
+
+def is_reauthenticated(request: HttpRequest) -> bool:
+    """Whether the person proved who they are within `ROUTEKIT_REAUTHENTICATE_MINUTES`."""
+    at = request.session.get(SESSION_KEY)
+    if not request.user.is_authenticated or not isinstance(at, (int, float)):
+        return False
+    return 0 <= timezone.now().timestamp() - at < settings.ROUTEKIT_REAUTHENTICATE_SECONDS
+
+
+def check_reauthenticated(request: HttpRequest) -> None:
+    """Let only somebody through who confirmed a short while ago who they are.
+
+    Raises:
+        ReauthenticationNeeded: too long ago; the middleware shows the confirmation page.
+    """
+    if not is_reauthenticated(request):
+        raise ReauthenticationNeeded
+
+
+def reauthenticated(view: View[P]) -> View[P]:
+    """`check_reauthenticated` before every request to `view` that may change something; reading is free."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if request.method not in _SAFE:
+            check_reauthenticated(request)
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+def confirmation_url(request: HttpRequest) -> str:
+    """The address of the confirmation page, which leads back to where the person was."""
+    return f"{resolve_url('confirm-identity')}?{urlencode({'next': request.get_full_path()})}"
+
+
+def carried_fields(request: HttpRequest) -> str:
+    """The form that was sent, as JSON `[[name, value], …]` without its token; "" where it is too long or has files."""
+    if request.FILES:
+        return ""
+    pairs = [(name, value) for name, values in request.POST.lists() for value in values]
+    text = json.dumps([pair for pair in pairs if pair[0] != "csrfmiddlewaretoken"])
+    return text if len(text) <= MAX_CARRIED else ""
+
+
+def confirmation_page(
+    request: HttpRequest, next_page: str, *, carried: str = "", error: str = "", status: int = 200
+) -> HttpResponse:
+    """The page that asks for a proof; `carried` is what goes on to `next_page` afterwards."""
+    facts = {"next": next_page, "carried": carried, "error": error, "by_button": can_confirm_by_button(request.user)}
+    response = render(request, "account/confirm.html", facts, status=status)
+    add_never_cache_headers(response)
+    return response
+
+
+def can_confirm_by_button(user: User | AnonymousUser) -> bool:
+    """Whether a click is proof enough: in demo mode, for those who also sign in with a click."""
+    return any(membership.user == user for membership in demo_memberships())
+
+
+class ReauthenticationMiddleware:
+    """Answers `ReauthenticationNeeded` with the confirmation page."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """A script is told where to go, a reader is sent there, a form is carried along."""
+        if not isinstance(exception, ReauthenticationNeeded):
+            return None
+        if wants_json(request):
+            return problem(403, str(exception), confirm=resolve_url("confirm-identity"))
+        if request.method in _SAFE:
+            return HttpResponseRedirect(confirmation_url(request))
+        return confirmation_page(request, request.get_full_path(), carried=carried_fields(request), status=403)
+
+
+def _on_sign_in(sender: object, request: HttpRequest, **kwargs: Any) -> None:
+    del sender, kwargs
+    note_confirmation(request, timezone.now())
+
+
+user_logged_in.connect(_on_sign_in, dispatch_uid="routekit.note_confirmation")
