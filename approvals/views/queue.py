@@ -1,0 +1,98 @@
+"""The review queue: its page, its rows, and one call in full. Access first, then one domain call."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from approvals import gates, pages
+from approvals.types import Risk
+from approvals.views.finding import gate_page, reviewer, visible_gate
+from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.middleware import TenantRequest
+from routekit_site.tenancy.responses import signed_in
+from traces import live
+
+
+def _limit(text: str) -> int:
+    wanted = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(pages.MOST)) else pages.PAGE
+    return max(1, min(wanted, pages.MOST))
+
+
+@require_safe
+@never_cache
+@signed_in
+def queue(request: TenantRequest) -> HttpResponse:
+    """The queue's page."""
+    membership = reviewer(request)
+    # Read before the rows: a gate that opens in between is then in the feed, not lost.
+    feed_number = live.latest_number(membership.tenant_id)
+    filters = pages.Filters(q=request.GET.get("q", "")[:200], risk=request.GET.get("risk", ""))
+    limit = _limit(request.GET.get("limit", ""))
+    found = pages.waiting(membership.tenant_id)
+    total = found.count()
+    rows = pages.rows(found[:limit], membership)
+    facts = {
+        "feed_number": feed_number,
+        "rows": [row for row in rows if filters.passes(row)],
+        "blank": pages.blank_row(database_now()),
+        "total": total,
+        "more": total > limit,
+        "next_limit": min(limit + pages.PAGE, pages.MOST),
+        "filters": filters,
+        "risks": [risk.value for risk in reversed(Risk)],
+        "last_decision": pages.last_decision(membership.tenant_id),
+        "place": "queue",
+        "pending_count": total,
+    }
+    return render(request, "approvals/queue.html", facts)
+
+
+def _ids(texts: list[str]) -> list[uuid.UUID]:
+    """The ids among `texts`; what is none names no gate."""
+    found = []
+    for text in texts[: pages.PAGE]:
+        try:
+            found.append(uuid.UUID(text))
+        except ValueError:
+            continue
+    return found
+
+
+@require_safe
+@never_cache
+@signed_in
+def rows_data(request: TenantRequest) -> HttpResponse:
+    """Rows as JSON: of the gates that `id` names, whatever their state, or of all that wait."""
+    membership = reviewer(request)
+    waiting = pages.waiting(membership.tenant_id)
+    named, limit = request.GET.getlist("id"), _limit(request.GET.get("limit", ""))
+    found = pages.in_tenant(membership.tenant_id, _ids(named)) if named else waiting[:limit]
+    rows = [row.as_json() for row in pages.rows(found, membership)]
+    return JsonResponse({"rows": rows, "total": waiting.count()})
+
+
+@require_safe
+@never_cache
+@signed_in
+def gate_data(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
+    """One gate as JSON: its row, why this person may not decide it, how it ended, and what a reviewer is shown."""
+    found = visible_gate(request, gate_id)
+    membership = gates.check_view_gate(request.user, found)
+    (row,) = pages.rows([found], membership)
+    page = pages.gate_page(found, request.user, database_now())
+    told = {key: page[key] for key in ("why_not", "outcome", "approvers", "can_undo")}
+    return JsonResponse({**row.as_json(), **told, "hold_until": found.hold_until, "presentation": found.presentation})
+
+
+@require_safe
+@never_cache
+@signed_in
+def gate(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
+    """One call in full, on a page of its own; `?part=1` answers with the call alone, for the queue's pane."""
+    found = visible_gate(request, gate_id)
+    return gate_page(request, found)
