@@ -11,16 +11,21 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from pydantic import ValidationError as PolicyError
 
-from agents.execution import SandboxPolicy
-from agents.models import Agent
+from agents.ceilings import beyond, ceiling_of, site_runtime
+from agents.execution import ResourceLimits, SandboxPolicy
+from agents.models import Agent, TenantCeiling
 from agents.providers import PROVIDERS
+from agents.types import RuntimeDefaults
 from approvals.types import ToolFilter
 from routekit_site.tenancy.models import Tenant
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     _ModelForm = forms.ModelForm[Agent]
+    _CeilingForm = forms.ModelForm[TenantCeiling]
 else:
-    _ModelForm = forms.ModelForm
+    _ModelForm = _CeilingForm = forms.ModelForm
 
 _FILTER_HELP = (
     'Which tools this agent may call, below the tenant\'s allow-list: {"allowed_tools": ["read_file"], '
@@ -29,6 +34,16 @@ _FILTER_HELP = (
 _SANDBOX_HELP = (
     'What its tools may reach: {"filesystem": {"sandbox_root": "/…"}, "network": {"allowed_hosts": ["example.com"]}, '
     '"limits": {"timeout": 30}}. Empty: nothing.'
+)
+_LIMITS_HELP = (
+    "The most that one call of any agent may use, by the names of an agent's limits: "
+    '{"timeout": 120, "memory_mb": 512, "max_disk_mb": 256}. What is left out is not bounded here.'
+)
+_CEILING_HELP = 'The most that an agent\'s runtime defaults may be: {"timeout": 120, "max_retries": 5}.'
+_RUNTIME_HELP = (
+    "How long a model call, or a tool that says nothing of its own, may take, and how often a failure is tried again: "
+    '{"timeout": 30, "max_retries": 3, "retry_backoff_base": 1, "retry_backoff_max": 60}. Seconds; what is left out is '
+    "the site's."
 )
 _STALE = "Somebody else changed this agent while you were editing it. Reload the page and make your change again."
 
@@ -45,6 +60,9 @@ class AgentForm(_ModelForm):
     sandbox = forms.JSONField(
         required=False, initial=dict, help_text=_SANDBOX_HELP, widget=forms.Textarea(attrs={"rows": 12, "cols": 90})
     )
+    runtime = forms.JSONField(
+        required=False, initial=dict, help_text=_RUNTIME_HELP, widget=forms.Textarea(attrs={"rows": 3, "cols": 90})
+    )
     seen_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     class Meta:
@@ -59,6 +77,7 @@ class AgentForm(_ModelForm):
             "model",
             "tool_filter",
             "sandbox",
+            "runtime",
             "max_steps",
             "max_tokens",
             "max_cost_microdollars",
@@ -91,8 +110,11 @@ class AgentForm(_ModelForm):
         """The sandbox policy is judged with the tenant at hand; a page that was overtaken is refused."""
         super().clean()
         data = self.cleaned_data
+        tenant = data.get("tenant") or getattr(self.instance, "tenant", None)
         if "sandbox" in data:
-            self._clean_sandbox(data.get("tenant") or getattr(self.instance, "tenant", None))
+            self._clean_sandbox(tenant)
+        if "runtime" in data:
+            self._clean_runtime(tenant)
         if self.instance.pk is not None:
             # The admin's own transaction: the row stays locked until the change is saved.
             current = (
@@ -110,9 +132,56 @@ class AgentForm(_ModelForm):
             self.add_error("sandbox", ValidationError(problems(error)))
             return
         self.cleaned_data["sandbox"] = value
+        if tenant is not None:
+            named = policy.limits.model_dump(exclude_unset=True)
+            for problem in beyond(named, ceiling_of(tenant).limits, "limits."):
+                self.add_error("sandbox", problem)
         if not self.operator and tenant is not None and "sandbox" in self.changed_data:
             for problem in beyond_tenant(policy, self.initial.get("sandbox") or {}, sandbox_folder(tenant)):
                 self.add_error("sandbox", problem)
+
+    def _clean_runtime(self, tenant: Tenant | None) -> None:
+        value = self.cleaned_data["runtime"] or {}
+        try:
+            site_runtime().overlaid(value)
+        except (PolicyError, TypeError) as error:
+            said = problems(error) if isinstance(error, PolicyError) else ['Write names and numbers: {"timeout": 30}.']
+            self.add_error("runtime", ValidationError(said))
+            return
+        self.cleaned_data["runtime"] = value
+        for problem in beyond(value, ceiling_of(tenant).runtime) if tenant is not None else ():
+            self.add_error("runtime", problem)
+
+
+class TenantCeilingForm(_CeilingForm):
+    """The ceiling of one tenant: only names that exist, only values that could be in force."""
+
+    limits = forms.JSONField(
+        required=False, initial=dict, help_text=_LIMITS_HELP, widget=forms.Textarea(attrs={"rows": 6, "cols": 90})
+    )
+    runtime = forms.JSONField(
+        required=False, initial=dict, help_text=_CEILING_HELP, widget=forms.Textarea(attrs={"rows": 3, "cols": 90})
+    )
+
+    class Meta:
+        model = TenantCeiling
+        fields: ClassVar = ["tenant", "limits", "runtime"]
+
+    def clean_limits(self) -> dict[str, Any]:
+        return self._checked("limits", ResourceLimits.model_validate)
+
+    def clean_runtime(self) -> dict[str, Any]:
+        return self._checked("runtime", lambda named: RuntimeDefaults(retry_backoff_max=3600).overlaid(named))
+
+    def _checked(self, name: str, check: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        value: dict[str, Any] = self.cleaned_data[name] or {}
+        try:
+            check(value)
+        except PolicyError as error:
+            raise ValidationError(problems(error)) from None
+        except TypeError:
+            raise ValidationError('Write names and numbers: {"timeout": 30}.') from None
+        return value
 
 
 def sandbox_folder(tenant: Tenant) -> Path:

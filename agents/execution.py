@@ -19,6 +19,8 @@ from agents.sandbox.outcome import Failed, FailureKind, Outcome, Succeeded, Tier
 from agents.sandbox.policy import SandboxPolicy
 from agents.sandbox.probing import probe
 from agents.tools.files import FileAccess, Grant
+from agents.tools.limits import ResourceLimits
+from agents.types import RuntimeDefaults
 from approvals.canonical import digest
 from approvals.manifests import ToolManifest, all_manifests
 from approvals.types import Permit
@@ -30,16 +32,19 @@ __all__ = [
     "FailureKind",
     "Job",
     "Outcome",
+    "ResourceLimits",
     "SandboxPolicy",
     "Succeeded",
     "files_of",
     "holds",
+    "policy_for",
     "run_all",
     "sandbox_digest",
     "sandbox_policy",
     "sandbox_tier",
     "usage_of",
     "warm",
+    "within",
 ]
 
 
@@ -63,6 +68,24 @@ def sandbox_policy(stored: Mapping[str, Any]) -> SandboxPolicy:
     weak = settings.ROUTEKIT_SANDBOX_REQUIRE == "best_effort" and "require" not in stored
     required: Literal["kernel", "best_effort"] = "best_effort" if weak else "kernel"
     return policy.model_copy(update={"require": required})
+
+
+def within(policy: SandboxPolicy, ceiling: ResourceLimits) -> SandboxPolicy:
+    """The policy under a tenant's ceiling: the smaller of each limit that the ceiling names."""
+    return policy.model_copy(update={"limits": policy.limits.tightened(ceiling)})
+
+
+def policy_for(policy: SandboxPolicy, manifest: ToolManifest, runtime: RuntimeDefaults) -> SandboxPolicy:
+    """The agent's policy as it holds for one tool.
+
+    What the tool declares narrows the limits. Its own timeout wins over the default of `runtime`; a timeout that the
+    policy itself names bounds both.
+    """
+    declared = ResourceLimits.model_validate(manifest.limits)
+    timeout = runtime.timeout if manifest.timeout is None else manifest.timeout
+    bounds = [limits.timeout for limits in (policy.limits, declared) if "timeout" in limits.model_fields_set]
+    limits = policy.limits.tightened(declared).model_copy(update={"timeout": min([timeout, *bounds])})
+    return policy.model_copy(update={"limits": limits})
 
 
 def sandbox_tier() -> str:

@@ -39,6 +39,7 @@ class Agent(models.Model):
     model = models.CharField(max_length=120, blank=True, default="")
     tool_filter = models.JSONField(null=True, blank=True)
     sandbox = models.JSONField(default=dict, blank=True)
+    runtime = models.JSONField(default=dict, blank=True)
     max_steps = models.PositiveIntegerField(default=20)
     max_tokens = models.PositiveIntegerField(default=200_000)
     max_cost_microdollars = models.PositiveBigIntegerField(default=5_000_000)
@@ -56,6 +57,18 @@ class Agent(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class TenantCeiling(models.Model):
+    """What no agent of a tenant gets more of: limits of a call and runtime defaults, each by name. Set by operators."""
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="ceiling")
+    limits = models.JSONField(default=dict, blank=True)
+    runtime = models.JSONField(default=dict, blank=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"ceiling of tenant {self.tenant_id}"
 
 
 class RunQuerySet(models.QuerySet["Run"]):

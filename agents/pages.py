@@ -12,7 +12,8 @@ from typing import Any
 from django.shortcuts import resolve_url
 from pydantic import ValidationError
 
-from agents.execution import holds, sandbox_policy
+from agents.ceilings import ceiling_of, limits_of
+from agents.execution import holds, sandbox_policy, within
 from agents.models import Agent, ModelReply, Run, ToolCall
 from agents.states import RUN_FINISHED, CallState, RunState
 from approvals import pages as approval_pages
@@ -93,7 +94,7 @@ def _card(agent: Agent, tenant_id: int, now: datetime, *, chosen: bool) -> Agent
 def _box(agent: Agent) -> tuple[tuple[tuple[str, str], ...], list[str]]:
     """What holds an agent's calls, as (label, text), and what an operator opened that is worth a second thought."""
     try:
-        policy = sandbox_policy(agent.sandbox)
+        policy = within(sandbox_policy(agent.sandbox), limits_of(ceiling_of(agent.tenant)))
     except ValidationError:
         return (), ["The agent's sandbox can't be read, so its tools won't run. An admin has to look at it."]
     return holds(policy), policy.warnings()

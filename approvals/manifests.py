@@ -5,7 +5,7 @@ The floor above registers its tools here at start, so that allow-lists and gates
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from approvals.canonical import digest
@@ -24,6 +24,8 @@ class ToolManifest:
 
     `timeout` is in seconds. `entrypoint` is what the sandbox loads (`package.module:Class`). `idempotent` says that
     running a call twice has the effect of running it once. `trusted_in_process` is for built-in pure tools only.
+    `limits` are the ceilings that the tool declares for itself, by the names of `agents.tools.limits.ResourceLimits`.
+    `runs_given_code` marks a tool whose arguments are a program: what such a call attempts is its arguments' doing.
     `reversibility_of` tells the calls of one tool apart; `reversibility` is the worst of them.
     """
 
@@ -38,6 +40,8 @@ class ToolManifest:
     idempotent: bool
     entrypoint: str
     trusted_in_process: bool = False
+    limits: Mapping[str, float] = field(default_factory=dict)
+    runs_given_code: bool = False
     reversibility_of: Callable[[Mapping[str, Any]], Reversibility] | None = None
 
     def reversibility_for(self, arguments: Mapping[str, Any]) -> Reversibility:

@@ -19,6 +19,7 @@ from cryptography.fernet import Fernet
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from agents.types import RuntimeDefaults
 from approvals.types import ToolFilter
 from routekit_site.demo_keys import demo_keys
 
@@ -116,6 +117,7 @@ class Environment(BaseSettings):
     https: bool = True
     reauthenticate_minutes: int = Field(default=15, ge=1, le=1440)
     tool_filter: ToolFilter | None = None
+    runtime_defaults: RuntimeDefaults = RuntimeDefaults()
     approval_callbacks: Annotated[tuple[str, ...], NoDecode] = ()
     apps: Annotated[tuple[str, ...], NoDecode] = ()
     egress_socket: Path | None = None

@@ -12,13 +12,14 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from pydantic import ValidationError
 
 from agents import execution, journal, turn
+from agents.ceilings import site_runtime
 from agents.errors import AgentError, LeaseLost, UnknownProvider
 from agents.models import ModelReply, Run, ToolCall
 from agents.runs import asking, calling, ending, pulse, recovering
 from agents.runs.facts import facts_of, standing_of
 from agents.runs.lease import Held, claim, lock, look, set_held, worked
 from agents.states import RunState
-from agents.types import MAX_CRASHES, RUNTIME
+from agents.types import MAX_CRASHES
 from routekit_site.tenancy.clock import clock_column, database_now
 from routekit_site.tenancy.encryption import unseal
 from traces.kinds import EventKind
@@ -146,7 +147,7 @@ def _rest_after_outage(held: Held) -> None:
     try:
         with transaction.atomic(durable=True):
             run, now = lock(held)
-            wait = timedelta(seconds=RUNTIME.delay(0))
+            wait = timedelta(seconds=site_runtime().delay(0))
             ending.let_rest(run, now, until=now + wait, why="the database failed")
     except (DatabaseError, LeaseLost) as error:
         logger.warning("run %s could not be let go: %s", held.run_id, type(error).__name__)
@@ -172,7 +173,7 @@ def _crashed(held: Held, error: Exception) -> None:
                     now,
                 )
             else:
-                wait = timedelta(seconds=RUNTIME.delay(run.crashes - 1))
+                wait = timedelta(seconds=site_runtime().delay(run.crashes - 1))
                 ending.let_rest(run, now, until=now + wait, why="unexpected error")
     except Exception as second:  # noqa: BLE001 - the lease runs out and the sweep brings the run back
         logger.error("run %s could not be let go: %s", held.run_id, type(second).__name__)  # noqa: TRY400

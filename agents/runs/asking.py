@@ -20,7 +20,7 @@ from agents.runs.facts import facts_of, is_undecided, standing_of
 from agents.runs.lease import Held, lock, set_held
 from agents.runs.transcript import messages_of
 from agents.states import RunState
-from agents.types import MAX_CALLS_PER_STEP, RUNTIME
+from agents.types import MAX_CALLS_PER_STEP, RuntimeDefaults
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import seal
 from traces import recorder
@@ -63,26 +63,26 @@ def ask(held: Held, run: Run, now: datetime, *, stop: Callable[[], bool]) -> boo
         instructions=run.agent.instructions,
         messages=messages_of(run),
         tools=offers,
-        timeout=RUNTIME.timeout,
+        timeout=case.runtime.timeout,
     )
     try:
         completion = provider_for(run.agent.provider).complete(request, stop=stop)
     except ModelInterrupted:
         return True
     except ModelError as error:
-        return _failed(held, asked, error)
+        return _failed(held, case.runtime, asked, error)
     return _store(held, run, case, asked, completion)
 
 
-def _failed(held: Held, asked: _Asked, error: ModelError) -> bool:
+def _failed(held: Held, runtime: RuntimeDefaults, asked: _Asked, error: ModelError) -> bool:
     """Record a failed model call; put the run back for another try, or end it."""
     with transaction.atomic(durable=True):
         run, now = lock(held)
         if run.cancel_requested_at is not None:
             return True
         failures = run.model_failures + 1
-        again = error.retryable and failures <= RUNTIME.max_retries
-        wait = RUNTIME.delay(run.model_failures, error.retry_after)
+        again = error.retryable and failures <= runtime.max_retries
+        wait = runtime.delay(run.model_failures, error.retry_after)
         journal.note(run.id, EventKind.MODEL_REQUEST, asked.facts, now=asked.at)
         payload = {
             **asked.facts,

@@ -24,7 +24,7 @@ from agents.runs.case import Case, open_case
 from agents.runs.lease import Held, lock, set_held
 from agents.runs.transcript import arguments_of
 from agents.states import CallState, RunState
-from agents.types import RUNTIME
+from agents.types import RuntimeDefaults
 from approvals import gates, manifests, rules
 from approvals.binding import digest_of
 from approvals.errors import NotPresentable, RuleOver, UnknownTool
@@ -114,7 +114,7 @@ def _run(held: Held, case: Case, batch: Sequence[Planned], *, stop: Callable[[],
     if not begun:
         return True
     outcomes = execution.run_all([item.job for item in begun], stop)
-    return _store(held, list(zip(begun, outcomes, strict=True)))
+    return _store(held, case, list(zip(begun, outcomes, strict=True)))
 
 
 def _begin(held: Held, case: Case, batch: Sequence[Planned]) -> list[Begun]:
@@ -132,7 +132,9 @@ def _begin(held: Held, case: Case, batch: Sequence[Planned]) -> list[Begun]:
             change(planned.call, CallState.RUNNING, attempts=planned.call.attempts + 1, started_at=now)
             facts = {"tool": planned.call.tool, "attempt": planned.call.attempts}
             event = journal.note(run.id, EventKind.TOOL_STARTED, facts, now=now, call=planned.call)
-            begun.append(Begun(planned, Job(permit, planned.manifest, planned.arguments, case.sandbox)))
+            begun.append(
+                Begun(planned, Job(permit, planned.manifest, planned.arguments, case.sandbox_for(planned.manifest)))
+            )
         if event:
             journal.announce(run, state=RunState.RUNNING, event=event, now=now)
     return begun
@@ -279,14 +281,14 @@ def _words(call: ToolCall, refusal: gates.Refused) -> tuple[CallState, str]:
             return CallState.WITHDRAWN, turn.words_for_withdrawn("")
 
 
-def _store(held: Held, results: Sequence[tuple[Begun, Outcome]]) -> bool:
+def _store(held: Held, case: Case, results: Sequence[tuple[Begun, Outcome]]) -> bool:
     """Store what came of the calls. False when the run was put back to try one of them again later."""
     wait: float | None = None
     with transaction.atomic(durable=True):
         run, now = lock(held)
         event = 0
         for begun, outcome in results:
-            again = _again_in(begun, outcome)
+            again = _again_in(begun, outcome, case.runtime)
             if again is not None and run.cancel_requested_at is None:
                 wait = max(wait or 0.0, again)
                 event = _try_again(run, begun, outcome, again, now)
@@ -303,12 +305,12 @@ def _store(held: Held, results: Sequence[tuple[Begun, Outcome]]) -> bool:
     return True
 
 
-def _again_in(begun: Begun, outcome: Outcome) -> float | None:
+def _again_in(begun: Begun, outcome: Outcome, runtime: RuntimeDefaults) -> float | None:
     """Seconds until the call is tried again, or None: only idempotent tools are, and only so often."""
     tries = begun.planned.call.attempts
     if isinstance(outcome, Succeeded) or not outcome.retryable or not begun.planned.manifest.idempotent:
         return None
-    return RUNTIME.delay(tries - 1, outcome.retry_after) if tries <= RUNTIME.max_retries else None
+    return runtime.delay(tries - 1, outcome.retry_after) if tries <= runtime.max_retries else None
 
 
 def _try_again(run: Run, begun: Begun, outcome: Outcome, wait: float, now: datetime) -> int:

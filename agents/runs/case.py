@@ -9,13 +9,15 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from agents.ceilings import ceiling_of, limits_of, runtime_of
 from agents.context import Context, context_of
-from agents.execution import SandboxPolicy, files_of, holds, sandbox_digest, sandbox_policy
+from agents.execution import SandboxPolicy, files_of, holds, policy_for, sandbox_digest, sandbox_policy, within
 from agents.models import Run
 from agents.providers.protocol import ToolOffer
 from agents.runs.transcript import latest_steps
 from agents.tools import registry
 from agents.tools.files import FileAccess
+from agents.types import RuntimeDefaults
 from approvals import callbacks, gates, policy
 from approvals.manifests import ToolManifest, all_manifests
 from approvals.policy_facts import policy_digest, policy_facts
@@ -30,15 +32,16 @@ class Case:
     run: Run
     facts: PolicyFacts
     sandbox: SandboxPolicy
+    runtime: RuntimeDefaults
     now: datetime
 
     @cached_property
     def files(self) -> FileAccess | None:
         return files_of(self.sandbox)
 
-    @cached_property
-    def sandbox_digest(self) -> str:
-        return sandbox_digest(self.sandbox)
+    def sandbox_for(self, manifest: ToolManifest) -> SandboxPolicy:
+        """What holds a call of this tool: the agent's policy, narrowed by what the tool declares."""
+        return policy_for(self.sandbox, manifest, self.runtime)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -85,7 +88,7 @@ class Case:
             agent_id=str(self.run.agent_id),
             agent_version=self.run.agent.version,
             policy_digest=policy_digest(self.facts, manifest.name),
-            sandbox_digest=self.sandbox_digest,
+            sandbox_digest=sandbox_digest(self.sandbox_for(manifest)),
             context_digest=context.digest,
         )
 
@@ -117,7 +120,7 @@ class Case:
                 agent_name=self.run.agent.name,
                 agent_version=self.run.agent.version,
                 steps=self.steps,
-                sandbox=holds(self.sandbox),
+                sandbox=holds(self.sandbox_for(manifest)),
                 file_change=context.file_change,
                 request=context.request,
                 change=change,
@@ -140,11 +143,12 @@ def open_case(run: Run, now: datetime) -> Case:
     Raises:
         pydantic.ValidationError: what is stored for the agent is no policy.
     """
-    agent = run.agent
+    agent, ceiling = run.agent, ceiling_of(run.tenant)
     agent_filter = ToolFilter.model_validate(agent.tool_filter) if agent.tool_filter is not None else None
     return Case(
         run=run,
         facts=policy_facts(run.tenant_id, agent_filter=agent_filter, now=now),
-        sandbox=sandbox_policy(agent.sandbox),
+        sandbox=within(sandbox_policy(agent.sandbox), limits_of(ceiling)),
+        runtime=runtime_of(agent, ceiling),
         now=now,
     )

@@ -93,7 +93,7 @@ def look(held: Held) -> tuple[Run, datetime]:
 
 
 def _found(held: Held, rows: RunQuerySet) -> tuple[Run, datetime]:
-    run = rows.select_related("agent", "submitter").annotate(clock=clock_column()).first()
+    run = rows.select_related("agent", "submitter", "tenant__ceiling").annotate(clock=clock_column()).first()
     if run is None:
         held.lost.set()
         raise LeaseLost

@@ -18,7 +18,6 @@ from agents.runs.calling import Planned, ask_person, change, plan
 from agents.runs.case import Case, open_case
 from agents.runs.lease import Held, lock
 from agents.states import CallState, RunState
-from agents.types import RUNTIME
 from approvals.binding import change_of, difference
 from approvals.presentation import redacted_change
 from approvals.types import Level, NeedsApproval
@@ -50,7 +49,7 @@ def _recover(run: Run, case: Case, planned: Planned, now: datetime) -> int:
     call = planned.call
     facts = {"tool": call.tool, "attempt": call.attempts, "idempotent": planned.manifest.idempotent}
     change(call, CallState.UNKNOWN, outcome="unknown")
-    if planned.manifest.idempotent and call.attempts <= RUNTIME.max_retries:
+    if planned.manifest.idempotent and call.attempts <= case.runtime.max_retries:
         change(call, CallState.PERMITTED, outcome="")
         return journal.note(run.id, EventKind.TOOL_RETRY, {**facts, "after": "lost worker"}, now=now, call=call)
     explained = redacted_change(run.tenant_id, change_of([difference("call", REASON)]))

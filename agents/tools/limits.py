@@ -21,9 +21,8 @@ class ResourceLimits(BaseModel):
     max_output_kb: int = Field(default=16, ge=0, le=1024, description="KiB kept of what the tool prints.")
 
     def tightened(self, other: ResourceLimits | None) -> ResourceLimits:
-        """The smaller of each limit: a tool's own declaration can only narrow what the policy grants."""
+        """The smaller of each limit that `other` names: a tool's declaration can only narrow what a policy grants."""
         if other is None:
             return self
-        mine, theirs = self.model_dump(), other.model_dump()
-        named = other.model_fields_set
-        return ResourceLimits(**{k: min(v, theirs[k]) if k in named else v for k, v in mine.items()})
+        narrower = {name: min(getattr(self, name), getattr(other, name)) for name in other.model_fields_set}
+        return self.model_copy(update=narrower)

@@ -144,6 +144,8 @@ def manifest_of(tool: type[AnyTool]) -> manifests.ToolManifest:
         timeout=tool.timeout,
         idempotent=tool.idempotent,
         entrypoint=_entrypoint(tool),
+        limits=tool.limits.model_dump(exclude_unset=True) if tool.limits is not None else {},
+        runs_given_code=tool.scratch_only,
     )
 
 

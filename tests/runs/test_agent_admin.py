@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from agents.admin_forms import sandbox_folder
-from agents.models import Agent
+from agents.models import Agent, TenantCeiling
 from routekit_site.tenancy.models import User
 from tests.fixtures.cast import Cast
 from traces import ledger
@@ -33,6 +33,7 @@ def fields(agent: Agent, **changes: Any) -> dict[str, Any]:
         "model": "",
         "tool_filter": "",
         "sandbox": "{}",
+        "runtime": "{}",
         "max_steps": 20,
         "max_tokens": 1000,
         "max_cost_microdollars": 5,
@@ -90,12 +91,18 @@ def test_a_form_that_was_overtaken_changes_nothing(
         ),
         ("sandbox", '{"require": "best_effort"}', "Only an operator may let tools run"),
         ("sandbox", '{"surprise": 1}', "surprise: Extra inputs are not permitted"),
+        ("sandbox", '{"limits": {"timeout": 600}}', "limits.timeout: 600 is above this tenant&#x27;s ceiling of 120"),
+        ("runtime", '{"timeout": 600}', "timeout: 600 is above this tenant&#x27;s ceiling of 60"),
+        ("runtime", '{"retries": 1}', "retries: Extra inputs are not permitted"),
+        ("runtime", "[1]", "Write names and numbers"),
+        ("runtime", '{"max_retries": -1}', "max_retries: Input should be greater than or equal to 0"),
         ("provider", "nobody", "Select a valid choice"),
     ],
 )
 def test_what_is_wrong_is_said_at_the_field(
     agent: Agent, cast: Cast, client_of: Callable[[User], Client], *, field: str, value: str, message: str
 ) -> None:
+    TenantCeiling.objects.create(tenant=cast.acme, limits={"timeout": 120}, runtime={"timeout": 60})
     page = change(client_of(cast.adam), agent, **{field: value})
     assert message in page
     assert Agent.objects.get().version == 1
