@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -208,6 +208,30 @@ def run_page(run: Run, user: User) -> dict[str, Any]:
         "waits": [] if finished else waits_of(run, user),
         "steps": _without_answer(steps_of(replies, calls, user), run.output_redacted),
         "place": "jobs",
+    }
+
+
+def run_facts(run: Run, user: User) -> dict[str, Any]:
+    """One run for a program: where it stands, its steps (redacted) and what it waits for. JSON-ready."""
+    page = run_page(run, user)
+    return {
+        "id": str(run.id),
+        "state": run.state,
+        "agent": run.agent.name,
+        "submitter": run.submitter.display_name,
+        "prompt": run.prompt_redacted,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "worked_milliseconds": run.worked_milliseconds,
+        "waited_milliseconds": run.waited_milliseconds,
+        "input_tokens": run.input_tokens,
+        "output_tokens": run.output_tokens,
+        "cost_microdollars": run.cost_microdollars,
+        "output": run.output_redacted,
+        "error": {"kind": run.error_kind, "message": run.error_message} if run.error_kind else None,
+        "steps": [asdict(step) for step in page["steps"]],
+        "waits": [asdict(wait) for wait in page["waits"]],
     }
 
 

@@ -179,29 +179,7 @@ def _can_cancel(request: TenantRequest, found: Run) -> bool:
 @signed_in
 def run_data(request: TenantRequest, run_id: uuid.UUID) -> HttpResponse:
     """One run as JSON: where it stands, its steps (redacted) and what it waits for."""
-    found = _run(request, run_id)
-    page = pages.run_page(found, request.user)
-    return JsonResponse(
-        {
-            "id": str(found.id),
-            "state": found.state,
-            "agent": found.agent.name,
-            "submitter": found.submitter.display_name,
-            "prompt": found.prompt_redacted,
-            "created_at": found.created_at,
-            "started_at": found.started_at,
-            "finished_at": found.finished_at,
-            "worked_milliseconds": found.worked_milliseconds,
-            "waited_milliseconds": found.waited_milliseconds,
-            "input_tokens": found.input_tokens,
-            "output_tokens": found.output_tokens,
-            "cost_microdollars": found.cost_microdollars,
-            "output": found.output_redacted,
-            "error": {"kind": found.error_kind, "message": found.error_message} if found.error_kind else None,
-            "steps": [asdict(step) for step in page["steps"]],
-            "waits": [asdict(wait) for wait in page["waits"]],
-        }
-    )
+    return JsonResponse(pages.run_facts(_run(request, run_id), request.user))
 
 
 @require_POST
