@@ -1,7 +1,8 @@
 """The database's own guard over the tables that are only ever appended to: triggers that refuse UPDATE and DELETE.
 
 Retention may delete: inside a transaction in which it wrote a `RetentionPermit` row. The row is removed before the
-commit, so no other transaction ever sees it, and it works alike on both databases.
+commit, so no other transaction ever sees it, and it works alike on both databases. In the same way a `RotationPermit`
+row lets the rotation of keys replace the sealed payload of an event that has one, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,8 +10,13 @@ from __future__ import annotations
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 TABLES = ("traces_traceevent", "traces_ledgerentry")
+_EVENTS = "traces_traceevent"
 
 _PERMIT = "EXISTS (SELECT 1 FROM traces_retentionpermit)"
+_ROTATION = "EXISTS (SELECT 1 FROM traces_rotationpermit)"
+_UNSEALED = (
+    "id", "trace_id", "number", "kind", "at", "call_id", "gate_id", "actor", "payload", "redactor_version"
+)  # fmt: skip
 
 _POSTGRESQL_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION traces_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -18,30 +24,44 @@ BEGIN
     IF TG_OP = 'DELETE' AND {_PERMIT} THEN
         RETURN OLD;
     END IF;
+    IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = '{_EVENTS}' THEN
+        IF {_ROTATION} AND to_jsonb(OLD) - 'payload_sealed' = to_jsonb(NEW) - 'payload_sealed'
+            AND to_jsonb(OLD) ->> 'payload_sealed' IS NOT NULL AND to_jsonb(NEW) ->> 'payload_sealed' IS NOT NULL THEN
+            RETURN NEW;
+        END IF;
+    END IF;
     RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'integrity_constraint_violation';
 END $$
 """
 
 
-def _statements(vendor: str, table: str) -> list[str]:
+def _statements(vendor: str, table: str, *, resealing: bool) -> list[str]:
     if vendor == "postgresql":
         trigger = f"CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table}"
         return [f"{trigger} FOR EACH ROW EXECUTE FUNCTION traces_refuse_change()"]
     refuse = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+    unless = f"WHEN NOT {_resealed()}" if resealing and table == _EVENTS else ""
     return [
-        f"CREATE TRIGGER IF NOT EXISTS {table}_no_update BEFORE UPDATE ON {table} {refuse}",
+        f"DROP TRIGGER IF EXISTS {table}_no_update",
+        f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {unless} {refuse}",
         f"CREATE TRIGGER IF NOT EXISTS {table}_no_delete BEFORE DELETE ON {table} WHEN NOT {_PERMIT} {refuse}",
     ]
 
 
-def install(connection: BaseDatabaseWrapper) -> None:
-    """Put the guard on every append-only table."""
+def _resealed() -> str:
+    """SQLite's condition for a change that rotation may make."""
+    same = " AND ".join(f"OLD.{column} IS NEW.{column}" for column in _UNSEALED)
+    return f"({_ROTATION} AND {same} AND OLD.payload_sealed IS NOT NULL AND NEW.payload_sealed IS NOT NULL)"
+
+
+def install(connection: BaseDatabaseWrapper, *, resealing: bool = True) -> None:
+    """Put the guard on every append-only table. `resealing`: the tables that the rotation of keys needs are there."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(_POSTGRESQL_FUNCTION)
         for table in TABLES:
-            for statement in _statements(connection.vendor, table):
+            for statement in _statements(connection.vendor, table, resealing=resealing):
                 cursor.execute(statement)
 
 

@@ -30,7 +30,9 @@ class Trace(models.Model):
     agent_name = models.CharField(max_length=120)
     submitter = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     state = models.CharField(max_length=20)
+    # Redacted. Empty where the tenant encrypts its traces: then the redacted text is sealed.
     prompt = models.TextField()
+    prompt_sealed = models.BinaryField(null=True)
     tools = models.JSONField(default=list)
     reviewers = models.JSONField(default=list)
     decisions = models.JSONField(default=list)
@@ -64,7 +66,9 @@ class TraceEvent(models.Model):
     call_id = models.CharField(max_length=200, blank=True, default="")
     gate_id = models.UUIDField(null=True, blank=True)
     actor = models.CharField(max_length=200, blank=True, default="")
+    # Redacted. Empty where the tenant encrypts its traces: then the redacted payload is sealed.
     payload = models.JSONField(default=dict)
+    payload_sealed = models.BinaryField(null=True)
     redactor_version = models.PositiveIntegerField()
 
     class Meta:
@@ -150,6 +154,38 @@ class RetentionPermit(models.Model):
         return f"retention at work in tenant {self.tenant_id}"
 
 
+class RotationPermit(models.Model):
+    """While a row stands here, an event's sealed payload may be replaced, and nothing else of it.
+
+    `rotation` writes it, re-encrypts, and removes it again in one transaction, as `retention` does with its permit.
+    """
+
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return "rotation of keys at work"
+
+
+class EncryptionPolicy(models.Model):
+    """Whether one tenant's traces are encrypted at rest. Without a row they are not."""
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    encrypt_traces = models.BooleanField(
+        default=False,
+        help_text=(
+            "From now on, prompts and event payloads of traces are stored encrypted, on top of being redacted. "
+            "Full-text search can't see them then. What is stored already stays as it is."
+        ),
+    )
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "encryption policies"
+
+    def __str__(self) -> str:
+        return f"encryption policy of tenant {self.tenant_id}"
+
+
 class RedactionPolicy(models.Model):
     """How one tenant redacts: the fields of `PIIRedactionHook` as JSON. Without a row the defaults hold."""
 
@@ -167,7 +203,7 @@ class RedactionPolicy(models.Model):
 
 
 class RetentionPolicy(models.Model):
-    """How long one tenant keeps its traces and its ledger. Without a row, or with an empty field: for ever."""
+    """How long one tenant keeps its traces, raw values and ledger. Without a row, or with an empty field: for ever."""
 
     tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
     trace_days = models.PositiveIntegerField(
@@ -182,6 +218,15 @@ class RetentionPolicy(models.Model):
         validators=[MinValueValidator(1, "Keep the ledger for at least one day, or leave the field empty: for ever.")],
         help_text="Days until the oldest ledger entries are deleted. Empty: for ever.",
     )
+    raw_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1, "Keep raw values for at least one day, or leave the field empty: for ever.")],
+        help_text=(
+            "Days after a run's end until its raw prompt, arguments and results (kept encrypted) are deleted. "
+            "The redacted trace stays. Empty: for ever."
+        ),
+    )
     legal_hold = models.BooleanField(default=False, help_text="Nothing of this tenant is deleted while this is set.")
     changed_at = models.DateTimeField(auto_now=True)
 
@@ -194,6 +239,7 @@ class RetentionPolicy(models.Model):
             models.CheckConstraint(
                 condition=Q(ledger_days=None) | Q(ledger_days__gte=1), name="retention_ledger_a_day_or_more"
             ),
+            models.CheckConstraint(condition=Q(raw_days=None) | Q(raw_days__gte=1), name="retention_raw_a_day_or_more"),
         ]
 
     def __str__(self) -> str:

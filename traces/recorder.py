@@ -18,6 +18,7 @@ from traces.kinds import EventKind
 from traces.models import Trace, TraceEvent
 from traces.payloads import JSON, clean_text, fitted
 from traces.redactors import POLICY_VERSION_SQL, combined_version, policy_version, redact_under
+from traces.sealing import ENCRYPTS_SQL, encrypts, payload_columns, sealed_text
 
 _MAX_NAME = 200
 _MAX_LISTED = 200
@@ -25,7 +26,8 @@ _MAX_LISTED = 200
 # Taking the number and reading what redaction needs is one round trip; the row stays locked until the commit.
 _TAKE_NUMBER = (
     "UPDATE traces_trace SET last_number = last_number + 1 WHERE run_id = %s "
-    f"RETURNING last_number, tenant_id, {POLICY_VERSION_SQL.format(table='traces_trace')}"
+    f"RETURNING last_number, tenant_id, {POLICY_VERSION_SQL.format(table='traces_trace')}, "
+    f"{ENCRYPTS_SQL.format(table='traces_trace')}"
 )
 
 
@@ -56,13 +58,16 @@ def open_trace(*, tenant_id: int, run_id: UUID, agent_name: str, submitter_id: i
     version = policy_version(tenant_id)
     payload = _stored(tenant_id, version, {"agent": agent_name, "prompt": prompt})
     shown = payload.get("prompt", "")
+    sealed = encrypts(tenant_id)
+    text = sealed_text(shown if isinstance(shown, str) else str(payload), sealed=sealed)
     Trace.objects.create(
         run_id=run_id,
         tenant_id=tenant_id,
         agent_name=_name(agent_name)[:120],
         submitter_id=submitter_id,
         state="queued",
-        prompt=shown if isinstance(shown, str) else str(payload),
+        prompt=text.clear,
+        prompt_sealed=text.sealed,
         started_at=now,
         last_number=1,
     )
@@ -71,13 +76,13 @@ def open_trace(*, tenant_id: int, run_id: UUID, agent_name: str, submitter_id: i
         number=1,
         kind=EventKind.RUN_SUBMITTED,
         at=now,
-        payload=payload,
         redactor_version=combined_version(version),
+        **payload_columns(payload, sealed=sealed),
     )
 
 
-def _take_number(run_id: UUID) -> tuple[int, int, int]:
-    """The run's next event number, its tenant, and the version of the tenant's redaction policy."""
+def _take_number(run_id: UUID) -> tuple[int, int, int, bool]:
+    """The run's next event number, its tenant, its redaction policy's version, and whether it encrypts its traces."""
     key = Trace.run_id.field.get_db_prep_value(run_id, connection)
     with connection.cursor() as cursor:
         cursor.execute(_TAKE_NUMBER, [key])
@@ -113,7 +118,7 @@ def record(
         UnknownTrace: the run has no trace.
     """
     _require_transaction()
-    number, tenant_id, version = _take_number(run_id)
+    number, tenant_id, version, sealed = _take_number(run_id)
     TraceEvent.objects.create(
         trace_id=run_id,
         number=number,
@@ -122,8 +127,8 @@ def record(
         call_id=_name(call_id),
         gate_id=gate_id,
         actor=_name(actor),
-        payload=_stored(tenant_id, version, payload),
         redactor_version=combined_version(version),
+        **payload_columns(_stored(tenant_id, version, payload), sealed=bool(sealed)),
     )
     return number
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from traces.intervals import WORK, Event, Interval, IntervalKind, intervals, seconds_in
 from traces.kinds import EventKind
 from traces.models import TraceEvent
+from traces.sealing import is_locked, payload_of
 from traces.waterfall import ROW_HEIGHT, Bar, bars, duration_text
 
 MAX_EVENTS = 2000
@@ -93,13 +94,17 @@ class Figures:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A run's trace as the pages show it. `bars` are drawn in a picture `height` pixels high and 100 % wide."""
+    """A run's trace as the pages show it. `bars` are drawn in a picture `height` pixels high and 100 % wide.
+
+    `left_out` later events are not shown; the payloads of `locked` events can't be decrypted.
+    """
 
     run_id: UUID
     steps: tuple[StepNode, ...]
     bars: tuple[Bar, ...]
     figures: Figures
     left_out: int = 0
+    locked: int = 0
 
     @property
     def height(self) -> int:
@@ -190,6 +195,7 @@ def timeline_of(run_id: UUID, events: Sequence[Event], now: datetime, *, left_ou
         bars=bars(found[:MAX_BARS]),
         figures=figures_of(events, found),
         left_out=left_out,
+        locked=sum(is_locked(event.payload) for event in events),
     )
 
 
@@ -202,7 +208,7 @@ def event_of(row: TraceEvent) -> Event:
         call_id=row.call_id,
         gate_id=str(row.gate_id) if row.gate_id else "",
         actor=row.actor,
-        payload=row.payload if isinstance(row.payload, dict) else {"payload": row.payload},
+        payload=payload_of(row),
     )
 
 

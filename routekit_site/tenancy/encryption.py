@@ -17,7 +17,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
-from routekit_site.tenancy.errors import DecryptionFailed
+from routekit_site.tenancy.errors import DecryptionFailed, ValueForgotten
+
+# What stands in a sealed column whose value retention has deleted: no token is empty.
+FORGOTTEN = b""
 
 
 @lru_cache(maxsize=4)
@@ -34,8 +37,11 @@ def unseal(token: bytes | memoryview) -> Any:
     """Decrypt what `seal` returned.
 
     Raises:
+        ValueForgotten: retention has deleted the value.
         DecryptionFailed: no key of the ring opens the token, or it was changed.
     """
+    if not token:
+        raise ValueForgotten
     try:
         return orjson.loads(_ring(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS)).decrypt(bytes(token)))
     except InvalidToken as error:
@@ -48,6 +54,15 @@ def reseal(token: bytes | memoryview) -> bytes:
         return _ring(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS)).rotate(bytes(token))
     except InvalidToken as error:
         raise DecryptionFailed from error
+
+
+def is_newest(token: bytes | memoryview) -> bool:
+    """Whether a token is under the newest key, so that rotation has nothing to do with it."""
+    try:
+        _ring(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS[:1])).decrypt(bytes(token))
+    except InvalidToken:
+        return False
+    return True
 
 
 @lru_cache(maxsize=1024)

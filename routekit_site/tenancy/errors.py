@@ -24,3 +24,7 @@ class ReauthenticationNeeded(TenancyError):
 
 class DecryptionFailed(TenancyError):
     """A stored value can't be decrypted: its key is missing from ROUTEKIT_ENCRYPTION_KEYS."""
+
+
+class ValueForgotten(DecryptionFailed):
+    """The raw value was deleted: the time for which its tenant keeps raw values is over."""

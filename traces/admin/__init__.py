@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from traces.admin.ledger import LedgerEntryAdmin
-from traces.admin.settings import RedactionPolicyAdmin, RetentionPolicyAdmin
+from traces.admin.settings import EncryptionPolicyAdmin, RedactionPolicyAdmin, RetentionPolicyAdmin
 from traces.admin.traces import TraceAdmin
 
-__all__ = ["LedgerEntryAdmin", "RedactionPolicyAdmin", "RetentionPolicyAdmin", "TraceAdmin"]
+__all__ = ["EncryptionPolicyAdmin", "LedgerEntryAdmin", "RedactionPolicyAdmin", "RetentionPolicyAdmin", "TraceAdmin"]

@@ -1,4 +1,4 @@
-"""A tenant's settings of this floor: what is redacted, and how long traces are kept. Every change is in the ledger."""
+"""A tenant's settings of this floor: redaction, encryption, retention. The ledger has every change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from routekit_site.tenancy.scoped_admin import TenantScopedAdmin
 from traces import ledger
 from traces.forms import RedactionPolicyForm
 from traces.kinds import LedgerKind
-from traces.models import RedactionPolicy, RetentionPolicy
+from traces.models import EncryptionPolicy, RedactionPolicy, RetentionPolicy
 from traces.redactors import compiled_for
 
 
@@ -48,14 +48,26 @@ class _SettingsAdmin(TenantScopedAdmin):
 
 @admin.register(RetentionPolicy)
 class RetentionPolicyAdmin(_SettingsAdmin):
-    """How long a tenant keeps its traces and ledger."""
+    """How long a tenant keeps its traces, raw values and ledger."""
 
-    list_display = ("tenant", "trace_days", "ledger_days", "legal_hold")
-    fields = ("tenant", "trace_days", "ledger_days", "legal_hold")
+    list_display = ("tenant", "trace_days", "raw_days", "ledger_days", "legal_hold")
+    fields = ("tenant", "trace_days", "raw_days", "ledger_days", "legal_hold")
 
     def snapshot(self, obj: RetentionPolicy) -> dict[str, Any]:
-        """Its three settings."""
-        return {"trace_days": obj.trace_days, "ledger_days": obj.ledger_days, "legal_hold": obj.legal_hold}
+        """Its four settings."""
+        return {name: getattr(obj, name) for name in ("trace_days", "raw_days", "ledger_days", "legal_hold")}
+
+
+@admin.register(EncryptionPolicy)
+class EncryptionPolicyAdmin(_SettingsAdmin):
+    """Whether a tenant's traces are encrypted at rest."""
+
+    list_display = ("tenant", "encrypt_traces", "changed_at")
+    fields = ("tenant", "encrypt_traces")
+
+    def snapshot(self, obj: EncryptionPolicy) -> dict[str, Any]:
+        """Its one setting."""
+        return {"encrypt_traces": obj.encrypt_traces}
 
 
 @admin.register(RedactionPolicy)

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from routekit_site.tenancy.access import can_capability, check_capability
 from routekit_site.tenancy.roles import Capability
-from routekit_site.tenancy.scoped_admin import TenantScopedAdmin
+from routekit_site.tenancy.scoped_admin import TenantScopedAdmin, own_tenants
 from routekit_site.tenancy.templatetags.screens import dollars, shown, words
 from traces import queries
 from traces.admin.filters import (
@@ -36,6 +36,7 @@ from traces.comparison import divergences
 from traces.downloads import as_file
 from traces.export import LINK_LIFE, Export, Format, note, prepare, token
 from traces.models import Trace
+from traces.sealing import prompt_of, unsearchable
 from traces.timeline import events_of_run, run_timeline
 from traces.waterfall import duration_text
 
@@ -94,6 +95,11 @@ class TraceAdmin(TenantScopedAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:  # noqa: ARG002 - Django's signature
         """A list without COUNT and OFFSET."""
         return _TraceList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list; a search says what it can't see."""
+        hidden = bool(request.GET.get("q")) and unsearchable(own_tenants(request, self.view_capability))
+        return super().changelist_view(request, {"unsearchable": hidden, **(extra_context or {})})
 
     def get_search_results(
         self,
@@ -202,7 +208,7 @@ class TraceAdmin(TenantScopedAdmin):
     @admin.display(description="job")
     def job(self, trace: Trace) -> SafeString:
         """The beginning of the redacted prompt."""
-        text = " ".join(trace.prompt.split())
+        text = " ".join(prompt_of(trace).split())
         return shown(text if len(text) <= _GIST else f"{text[:_GIST]}…") or SafeString("(empty)")
 
     @admin.display(description="state")

@@ -10,7 +10,7 @@ from traces.append_only import install, remove
 
 
 def forwards(_apps: Any, schema_editor: Any) -> None:
-    install(schema_editor.connection)
+    install(schema_editor.connection, resealing=False)
 
 
 def backwards(_apps: Any, schema_editor: Any) -> None:
