@@ -17,7 +17,11 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from approvals import allow_list, rules
+from approvals import (
+    allow_list,
+    notice_admin,  # noqa: F401 - Django finds an app's admin pages through this module
+    rules,
+)
 from approvals.admin_forms import ImportForm, TenantPolicyForm, ToolAllowanceForm
 from approvals.constraints import sentence
 from approvals.errors import RulePastRevoking

@@ -36,11 +36,13 @@ SECRETS = (
     "OPENAI_API_KEY",
     "DATABASE_URL",
     "REDIS_URL",
+    "ROUTEKIT_EMAIL_URL",
 )
 _KEY_BYTES = 32
 _HIGHEST_PORT = 65_535
 _DATABASES = {"postgres", "postgresql", "sqlite"}
 _BROKERS = {"redis", "rediss", "unix"}
+_MAIL_SERVERS = {"smtp", "smtps"}
 
 
 class Address(NamedTuple):
@@ -124,6 +126,10 @@ class Environment(BaseSettings):
     egress_ca_file: Path | None = None
     sandbox_require: Literal["kernel", "best_effort"] = "kernel"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    site_url: str = ""
+    email_url: SecretStr | None = None
+    email_from: str = "RouteKit Site <routekit@localhost>"
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     lease_seconds: float = Field(default=30.0, ge=1, le=3600)
     database_pool: int = Field(default=0, ge=0, le=200)
     database_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
@@ -138,6 +144,7 @@ class Environment(BaseSettings):
         "trusted_origins",
         "approval_callbacks",
         "apps",
+        "webhook_hosts",
         mode="before",
     )
     @classmethod
@@ -192,6 +199,37 @@ class Environment(BaseSettings):
                 found = None
             if found is None:
                 raise ValueError(f"{name} can't be imported: each must be a Django app that is installed here")
+        return value
+
+    @field_validator("site_url")
+    @classmethod
+    def _address_of_the_site(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+            raise ValueError(
+                "must be the address under which people open the site, such as https://routekit.example.com"
+            )
+        return value.rstrip("/")
+
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _hosts_with_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            try:
+                parse_address(host)
+            except ValueError as error:
+                raise ValueError("each must be HOST:PORT, such as hooks.internal:8443") from error
+        return tuple(host.lower() for host in value)
+
+    @field_validator("email_url")
+    @classmethod
+    def _known_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(value, _MAIL_SERVERS, "smtp://user:password@mail.example.org:587")
+
+    @field_validator("email_from")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if "@" not in value or not value.isprintable():
+            raise ValueError("must be a sender such as RouteKit <routekit@example.org>")
         return value
 
     @field_validator("database_url")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -137,9 +137,44 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "agents.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}},
+    "tell": {"task": "approvals.tasks.tell", "schedule": 2.0, "options": {"expires": 5}},
+    "forget-notices": {"task": "approvals.tasks.forget_notices", "schedule": 3600.0, "options": {"expires": 600}},
     "forget": {"task": "traces.tasks.forget", "schedule": 900.0, "options": {"expires": 600}},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+
+# E-mail -------------------------------------------------------------------------------------------------------------
+
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = ENVIRONMENT.email_from
+SERVER_EMAIL = ENVIRONMENT.email_from
+
+
+def _mail_server(url: str) -> dict[str, Any]:
+    """Django's settings for `smtp://user:password@host:port`: STARTTLS from there on, TLS at once with `smtps`."""
+    parts = urlsplit(url)
+    at_once = parts.scheme == "smtps"
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname or "localhost",
+        "EMAIL_PORT": parts.port or (465 if at_once else 587),
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": at_once,
+        # A server without a password, on this host or the next, often speaks no TLS; a password is never sent in clear.
+        "EMAIL_USE_TLS": not at_once and bool(parts.username),
+    }
+
+
+if ENVIRONMENT.email_url:
+    globals().update(_mail_server(ENVIRONMENT.email_url.get_secret_value()))
+elif DEMO:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = ENVIRONMENT.data_dir / "mail"
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+# Where nothing is set up, nobody is offered e-mails.
+ROUTEKIT_SENDS_EMAIL = ENVIRONMENT.email_url is not None or DEMO
 
 # What is ours -------------------------------------------------------------------------------------------------------
 
@@ -155,8 +190,21 @@ ROUTEKIT_LEASE_SECONDS = ENVIRONMENT.lease_seconds
 ROUTEKIT_DATA_DIR = ENVIRONMENT.data_dir
 ROUTEKIT_BIND = ENVIRONMENT.bind
 ROUTEKIT_REAUTHENTICATE_SECONDS = ENVIRONMENT.reauthenticate_minutes * 60
+ROUTEKIT_WEBHOOK_HOSTS = ENVIRONMENT.webhook_hosts
 ROUTEKIT_OPENAI_API_KEY = ENVIRONMENT.openai_api_key
 ROUTEKIT_OPENAI_BASE_URL = ENVIRONMENT.openai_base_url
+
+
+def _site_url() -> str:
+    """Where people open the site, for links in e-mails and webhooks: as set, or the best guess."""
+    if ENVIRONMENT.site_url:
+        return ENVIRONMENT.site_url
+    if ENVIRONMENT.trusted_origins:
+        return ENVIRONMENT.trusted_origins[0].rstrip("/")
+    return f"http://{ENVIRONMENT.bind}" if DEMO else f"http{'s' * ENVIRONMENT.https}://{ENVIRONMENT.allowed_hosts[0]}"
+
+
+ROUTEKIT_SITE_URL = _site_url()
 
 # Pages, static files, language --------------------------------------------------------------------------------------
 

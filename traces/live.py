@@ -102,6 +102,12 @@ def entries_after(tenant_id: int, number: int, limit: int = CATCH_UP_LIMIT) -> l
     return frames
 
 
+def next_entries(tenant_id: int, number: int, limit: int) -> list[dict[str, Any]]:
+    """The first entries after `number` that are still kept, oldest first, as frames: for a reader without haste."""
+    found = FeedEntry.objects.filter(tenant_id=tenant_id, number__gt=number).order_by("number")[:limit]
+    return [_frame(entry) for entry in found]
+
+
 def _frame(entry: FeedEntry) -> dict[str, Any]:
     return {
         "type": "entry",

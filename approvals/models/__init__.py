@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from approvals import desk_models, notice_models  # noqa: F401 - Django finds an app's models through this module
 from approvals.models.decisions import Decision, DecisionKind, DecisionQuerySet
+from approvals.models.desk import PersonalSettings, SavedFilter, Snooze
 from approvals.models.gates import ApprovalGate, ApprovalGateQuerySet
+from approvals.models.notices import Notice, NoticeEvent, NoticeReader, NoticeState, WebhookEndpoint
 from approvals.models.policies import (
     RecordedCall,
     RecordedCallQuerySet,
@@ -21,11 +22,19 @@ __all__ = [
     "Decision",
     "DecisionKind",
     "DecisionQuerySet",
+    "Notice",
+    "NoticeEvent",
+    "NoticeReader",
+    "NoticeState",
+    "PersonalSettings",
     "RecordedCall",
     "RecordedCallQuerySet",
+    "SavedFilter",
+    "Snooze",
     "TenantPolicy",
     "ToolAllowance",
     "ToolRule",
     "ToolRuleQuerySet",
+    "WebhookEndpoint",
     "gated_by_default",
 ]

@@ -78,7 +78,7 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
 
     def due(self, now: datetime) -> NoticeQuerySet:
         """Those that wait and whose time has come, oldest first."""
-        return self.filter(state=NoticeState.WAITING, next_at__lte=now).order_by("at", "id")
+        return self.filter(state=NoticeState.WAITING, next_at__lte=now).order_by("at", "number", "id")
 
     def over_since(self, moment: datetime) -> NoticeQuerySet:
         """Those that were done with before a moment."""
@@ -98,6 +98,7 @@ class Notice(models.Model):
     event = models.CharField(max_length=20, choices=NoticeEvent.choices)
     gate = models.ForeignKey("approvals.ApprovalGate", on_delete=models.CASCADE, null=True, related_name="+")
     facts = models.JSONField(default=dict)
+    number = models.BigIntegerField("number in the feed", default=0)
     at = models.DateTimeField()
     state = models.CharField(max_length=10, choices=NoticeState.choices, default=NoticeState.WAITING)
     next_at = models.DateTimeField()

@@ -1,0 +1,29 @@
+"""The tasks of this floor: telling people and other systems, and forgetting that they were told.
+
+Both are safe to run twice at once, and ignore what they don't know.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+from django.db import close_old_connections
+
+from approvals import notices
+from routekit_site.tenancy.clock import database_now
+
+
+@shared_task(name="approvals.tasks.tell")
+def tell(**_kwargs: Any) -> None:
+    """Send what happened at the gates to those who want to know."""
+    close_old_connections()
+    notices.tell(database_now)
+
+
+@shared_task(name="approvals.tasks.forget_notices")
+def forget_notices(**_kwargs: Any) -> None:
+    """Empty the delivery log of what is two weeks old."""
+    close_old_connections()
+    while notices.forget(database_now()):
+        pass
