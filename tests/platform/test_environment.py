@@ -30,7 +30,7 @@ BAD = {
     "ROUTEKIT_DATABASE_POOL": "-1",
     "DATABASE_URL": "mysql://somewhere/db",
     "REDIS_URL": "amqp://somewhere",
-    "ROUTEKIT_SITE_URL": "routekit.example.com",
+    "ROUTEKIT_SITE_URL": "site.without.scheme",
     "ROUTEKIT_EMAIL_URL": "imap://somewhere",
     "ROUTEKIT_EMAIL_FROM": "nobody",
     "ROUTEKIT_WEBHOOK_HOSTS": "hooks.internal",
