@@ -14,6 +14,7 @@ from uuid import UUID
 
 from celery import shared_task
 from django.db import close_old_connections
+from structlog.contextvars import bound_contextvars
 
 from agents import execution, runs
 from routekit_site.tenancy import heartbeats
@@ -36,7 +37,8 @@ def advance_run(run_id: str, **_kwargs: Any) -> None:
     except (ValueError, AttributeError, TypeError):
         logger.warning("a bell rang for something that is no run; it is ignored")
         return
-    runs.advance(key, worker=worker_name())
+    with bound_contextvars(run=run_id):
+        runs.advance(key, worker=worker_name())
 
 
 @shared_task(name="agents.tasks.sweep")

@@ -130,6 +130,7 @@ class Environment(BaseSettings):
     email_url: SecretStr | None = None
     email_from: str = "RouteKit Site <routekit@localhost>"
     webhook_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    log_format: Literal["line", "json"] = "line"
     lease_seconds: float = Field(default=30.0, ge=1, le=3600)
     database_pool: int = Field(default=0, ge=0, le=200)
     database_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))

@@ -42,6 +42,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "routekit_site.request_log.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -276,14 +277,21 @@ LOGGING: dict[str, Any] = {
         "line": {
             "()": "routekit_site.logs.PlainFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
-        }
+        },
+        "json": {"()": "routekit_site.logs.json_formatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": ENVIRONMENT.log_format, "filters": ["redact"]}
+    },
     "root": {"handlers": ["console"], "level": _THEIRS},
     "loggers": {
         "agents": _OURS,
         "approvals": _OURS,
         "routekit_site": _OURS,
+        # A line a request: for programs, which count and search them. People would see nothing else.
+        "routekit_site.request_log": {
+            "level": ENVIRONMENT.log_level if ENVIRONMENT.log_format == "json" else "WARNING"
+        },
         "traces": _OURS,
         # Django's own handler writes to the console too, unredacted.
         "django": {"handlers": [], "level": _THEIRS, "propagate": True},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
@@ -14,6 +16,11 @@ pytest_plugins = (
     "tests.fixtures.processes",
     "tests.fixtures.browsers",
 )
+
+# A shell starts a job in the background with interrupts ignored, and what is ignored is passed on to every process that
+# the tests start: `serve` could then not be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests that share an expensive thing stay on one worker of a parallel run, so that the thing is started once.
 GROUPS = {

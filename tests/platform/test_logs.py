@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import secrets
 import sys
+from datetime import datetime
 
 import pytest
+from django.test import Client
+from structlog.contextvars import bound_contextvars
 
-from routekit_site.logs import PlainFormatter, RedactingFilter
+from routekit_site.logs import PlainFormatter, RedactingFilter, json_formatter
 
 
 @pytest.fixture
@@ -81,3 +85,65 @@ def test_a_cached_traceback_of_another_handler_is_not_used() -> None:
         record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", None, sys.exc_info())
     record.exc_text = "ValueError: the prompt"
     assert "prompt" not in PlainFormatter("%(message)s").format(record)
+
+
+@pytest.fixture
+def objects() -> tuple[logging.Logger, io.StringIO]:
+    """A logger as production has it: JSON objects, redacted."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.addFilter(RedactingFilter())
+    handler.setFormatter(json_formatter())
+    logger = logging.Logger("tests.logs")  # noqa: LOG001 - outside the tree, so that nothing else writes
+    logger.addHandler(handler)
+    return logger, written
+
+
+def test_json_lines_name_run_gate_and_request(objects: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, written = objects
+    with bound_contextvars(run="7f0c", gate="a1b2", request="c3d4"):
+        logger.warning("asked by %s", "mara.lind@example.org")
+    line = json.loads(written.getvalue())
+    assert {name: line[name] for name in ("run", "gate", "request")} == {
+        "run": "7f0c",
+        "gate": "a1b2",
+        "request": "c3d4",
+    }
+    assert (line["level"], line["logger"]) == ("warning", "tests.logs")
+    assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
+    assert "mara" not in written.getvalue()
+
+
+def test_json_lines_hold_no_text_of_an_error(objects: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, written = objects
+    try:
+        raise RuntimeError("the prompt")  # noqa: TRY301
+    except RuntimeError:
+        logger.exception("a call failed")
+    (line,) = written.getvalue().splitlines()
+    assert "the prompt" not in line
+    assert json.loads(line)["causes"][0].startswith("builtins.RuntimeError at ")
+
+
+def test_lines_for_people_end_with_the_ids(lines: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, written = lines
+    with bound_contextvars(run="7f0c"):
+        logger.info("it goes on")
+    assert written.getvalue() == "INFO it goes on run=7f0c\n"
+
+
+@pytest.mark.django_db
+def test_a_request_has_one_id_in_its_answer_and_in_its_lines(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="routekit_site.request_log")
+    answer = client.get("/healthz?q=what+somebody+typed", headers={"X-Request-ID": "proxy-0001"})
+    assert answer["X-Request-ID"] == "proxy-0001"
+    assert "GET healthz answered 200" in caplog.text
+    assert "typed" not in caplog.text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("given", ["", "short", "a b c d e f g h", "x" * 65, "<script>alert</script>"])
+def test_an_id_that_is_none_is_replaced(client: Client, given: str) -> None:
+    answer = client.get("/healthz", headers={"X-Request-ID": given})
+    assert answer["X-Request-ID"] != given
+    assert len(answer["X-Request-ID"]) == 32

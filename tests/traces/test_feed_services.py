@@ -62,14 +62,20 @@ class Door:
         return connect(place, origin=Origin(self._site.url), additional_headers={"Cookie": self._cookie}, **options)
 
 
+async def frame(browser: ClientConnection) -> dict[str, Any]:
+    """The next frame that arrives."""
+    found: dict[str, Any] = json.loads(await asyncio.wait_for(browser.recv(), 30))
+    return found
+
+
 async def entries(browser: ClientConnection, until: int, *, within: float = 60) -> list[int]:
     """Numbers of the entries that arrive, until `until` did. A reset counts as what it stands for."""
     numbers: list[int] = []
     async with asyncio.timeout(within):
         while not numbers or numbers[-1] < until:
-            frame = json.loads(await browser.recv())
-            if frame["type"] in {"entry", "reset"}:
-                numbers.append(frame["number"])
+            found = await frame(browser)
+            if found["type"] in {"entry", "reset"}:
+                numbers.append(found["number"])
                 if len(numbers) % 1000 == 0:
                     # As a live page does: it shows that it reads.
                     await browser.send('{"type": "ping"}')
@@ -130,7 +136,7 @@ def test_numbers_are_gapless_and_visible_in_order_under_concurrent_commits(web: 
         count, highest = query(web, "SELECT count(*), coalesce(max(number), 0) FROM traces_feedentry")[0]
         assert count == highest
         seen = max(seen, highest)
-    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
     assert query(web, "SELECT count(*), max(number) FROM traces_feedentry") == [(before + 720, before + 720)]
     assert seen > before
     assert "acme:" in web.manage("verify_ledger").stdout
@@ -146,7 +152,7 @@ def test_every_browser_gets_every_entry_once_through_one_subscription(web: Site)
         assert [count for _, count in subscribers if count] == [1] * len(subscribers)
         writer = await asyncio.to_thread(write, web, 50, threads=4)
         found = await asyncio.gather(*(entries(browser, start + 200) for browser in browsers))
-        assert await asyncio.to_thread(writer.wait) == 0
+        assert await asyncio.to_thread(writer.wait, 120) == 0
         for browser in browsers:
             await browser.close()
         return [[number - start for number in numbers] for numbers in found]
@@ -160,11 +166,11 @@ def test_an_idle_socket_stays_open(web: Site) -> None:
 
     async def test() -> None:
         async with door.socket() as browser:
-            await browser.recv()
+            await frame(browser)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(browser.recv(), 9)
             await browser.send('{"type": "ping"}')
-            assert json.loads(await browser.recv())["type"] == "pong"
+            assert (await frame(browser))["type"] == "pong"
 
     run_in_own_loop(test())
 
@@ -176,11 +182,11 @@ def test_a_killed_broker_delays_and_loses_nothing(web: Site) -> None:
         start = latest(web)
         async with door.socket(start) as browser:
             web.processes["redis"].kill()
-            assert await asyncio.to_thread(write(web, 10).wait) == 0
+            assert await asyncio.to_thread(write(web, 10).wait, 60) == 0
             assert await entries(browser, start + 10, within=5) == list(range(start + 1, start + 11))
             await asyncio.to_thread(start_redis, web)
             await asyncio.to_thread(eventually, subscribed, within=10, what="the hub's subscription")
-            assert await asyncio.to_thread(write(web, 10).wait) == 0
+            assert await asyncio.to_thread(write(web, 10).wait, 60) == 0
             assert await entries(browser, start + 20, within=5) == list(range(start + 11, start + 21))
 
     def subscribed() -> bool:
@@ -202,7 +208,7 @@ def test_a_browser_that_never_reads_is_closed_and_holds_nobody_up(web: Site) -> 
         async with door.socket(start) as reader:
             writer = await asyncio.to_thread(write, web, 10_000, together=250)
             assert (await entries(reader, start + 10_000, within=90))[-1] == start + 10_000
-            assert await asyncio.to_thread(writer.wait) == 0
+            assert await asyncio.to_thread(writer.wait, 120) == 0
         stuck.transport.resume_reading()
         with pytest.raises(ConnectionClosed) as closed:
             await entries(stuck, start + 10_000)
@@ -213,11 +219,11 @@ def test_a_browser_that_never_reads_is_closed_and_holds_nobody_up(web: Site) -> 
 
 def test_a_thousand_missed_entries_mean_a_fresh_start(web: Site) -> None:
     door, start = Door(web), latest(web)
-    assert write(web, 1000, together=250).wait() == 0
+    assert write(web, 1000, together=250).wait(60) == 0
 
     async def test() -> None:
         async with door.socket(start) as browser:
-            hello, reset = json.loads(await browser.recv()), json.loads(await browser.recv())
+            hello, reset = await frame(browser), await frame(browser)
             assert reset == {"type": "reset", "number": hello["number"]}
 
     run_in_own_loop(test())
