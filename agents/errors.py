@@ -36,6 +36,14 @@ class RunFinished(AgentError):
     """This run has already finished; there is nothing to cancel."""
 
 
+class NothingRecorded(AgentError):
+    """This run's trace was deleted when its time was over, so there is nothing to compare a replay with."""
+
+
+class ReplayImpossible(AgentError):
+    """This run can't be replayed."""
+
+
 class NotEditable(AgentError):
     """This call can't be edited: it waits no more, or it may have taken effect already. Reload the page."""
 

@@ -309,3 +309,34 @@ class ToolCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tool} ({self.state})"
+
+
+class LiveReplay(models.Model):
+    """A replay of a run in which a worker asks the model anew. `report` is `agents.replay.Report`, redacted."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="live_replays")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    requested_at = models.DateTimeField()
+    rung_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    report = models.JSONField(null=True, blank=True)
+    problem = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(finished_at=None) | Q(started_at__isnull=False), name="live_replay_started_before_finished"
+            ),
+            models.CheckConstraint(
+                condition=Q(finished_at=None, report=None) | Q(finished_at__isnull=False),
+                name="live_replay_report_at_end",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["rung_at"], condition=Q(started_at=None), name="live_replay_to_ring"),
+        ]
+
+    def __str__(self) -> str:
+        return f"live replay of run {self.run_id}"

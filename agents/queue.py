@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from functools import lru_cache, partial
@@ -16,6 +17,7 @@ from django.db import transaction
 logger = logging.getLogger(__name__)
 
 TASK = "agents.tasks.advance_run"
+REPLAY_TASK = "agents.tasks.replay_live"
 PATIENCE = 0.3
 MOST_WAITING = 200
 
@@ -25,7 +27,12 @@ def wake(run_id: UUID, *, after: float = 0.0) -> None:
 
     Never raises and never holds its caller for more than 300 ms, whatever state the broker is in.
     """
-    transaction.on_commit(partial(_ring, run_id, after), robust=True)
+    transaction.on_commit(partial(_ring, run_id, lambda: _publish(str(run_id), after)), robust=True)
+
+
+def wake_replay(replay_id: UUID) -> None:
+    """Once the open transaction has committed, ask a worker for a live replay; never raises, like `wake`."""
+    transaction.on_commit(partial(_ring, replay_id, lambda: _publish_replay(str(replay_id))), robust=True)
 
 
 @lru_cache(maxsize=1)
@@ -36,13 +43,13 @@ def _ringer(process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a forked work
 _room = BoundedSemaphore(MOST_WAITING)
 
 
-def _ring(run_id: UUID, after: float) -> None:
+def _ring(run_id: UUID, publish: Callable[[], None]) -> None:
     """Publish from a thread of its own: a broker that doesn't answer holds that thread, not the request."""
     if not _room.acquire(blocking=False):
         logger.warning("the broker does not answer; the sweep will ring for run %s", run_id)
         return
     try:
-        bell = _ringer(os.getpid()).submit(_publish, str(run_id), after)
+        bell = _ringer(os.getpid()).submit(publish)
     except RuntimeError:
         _room.release()
         logger.info("this process is ending; the sweep will ring for run %s", run_id)
@@ -64,3 +71,7 @@ def _publish(run_id: str, after: float) -> None:
         retry=False,
         ignore_result=True,
     )
+
+
+def _publish_replay(replay_id: str) -> None:
+    current_app.send_task(REPLAY_TASK, kwargs={"replay_id": replay_id}, retry=False, ignore_result=True)

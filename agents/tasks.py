@@ -1,4 +1,4 @@
-"""The two tasks. Both are safe to run twice at once.
+"""The tasks of this floor. All are safe to run twice at once.
 
 They take ids by keyword and ignore what they don't know, so that an older worker survives a newer message.
 """
@@ -16,7 +16,7 @@ from celery import shared_task
 from django.db import close_old_connections
 from structlog.contextvars import bound_contextvars
 
-from agents import execution, runs
+from agents import execution, replay, runs
 from routekit_site.tenancy import heartbeats
 from routekit_site.tenancy.clock import database_now
 
@@ -41,9 +41,22 @@ def advance_run(run_id: str, **_kwargs: Any) -> None:
         runs.advance(key, worker=worker_name())
 
 
+@shared_task(name="agents.tasks.replay_live")
+def replay_live(replay_id: str, **_kwargs: Any) -> None:
+    """Do a live replay, unless somebody has begun it."""
+    close_old_connections()
+    try:
+        key = UUID(replay_id)
+    except (ValueError, AttributeError, TypeError):
+        logger.warning("a bell rang for something that is no replay; it is ignored")
+        return
+    replay.perform(key)
+
+
 @shared_task(name="agents.tasks.sweep")
 def sweep(**_kwargs: Any) -> None:
     """Find what no bell announces: lost bells, dead workers, clocks that ran out."""
     close_old_connections()
     runs.sweep()
+    replay.ring_again(database_now())
     heartbeats.mark(heartbeats.SWEEP, database_now(), {"tier": execution.sandbox_tier()})

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from agents import views
+from agents import replay_views, views
 
 urlpatterns = [
     path("jobs/", views.jobs, name="jobs"),
@@ -11,4 +11,6 @@ urlpatterns = [
     path("runs/<uuid:run_id>.json", views.run_data, name="run-data"),
     path("runs/<uuid:run_id>/", views.run, name="run"),
     path("runs/<uuid:run_id>/cancel/", views.cancel_run, name="cancel-run"),
+    path("runs/<uuid:run_id>/replay/", replay_views.replay_run, name="replay-run"),
+    path("runs/<uuid:run_id>/replay/live/", replay_views.replay_live, name="replay-live"),
 ]

@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from agents import pages, runs
+from agents import pages, replay, runs
 from agents.errors import AgentError, NotEditable, RunFinished
 from agents.forms import EditForm, NewJobForm
 from agents.models import Agent, Run, RunQuerySet
@@ -165,7 +165,11 @@ def run(request: TenantRequest, run_id: uuid.UUID) -> HttpResponse:
     found = _run(request, run_id)
     feed = {"feed_tenant": found.tenant_id, "feed_number": live.latest_number(found.tenant_id)}
     found.refresh_from_db()
-    more = {"can_cancel": _can_cancel(request, found), "timeline": run_timeline(found.id)}
+    more = {
+        "can_cancel": _can_cancel(request, found),
+        "can_replay": found.state in RUN_FINISHED and replay.can_replay(request.user, found),
+        "timeline": run_timeline(found.id),
+    }
     return render(request, "agents/run.html", pages.run_page(found, request.user) | feed | more)
 
 

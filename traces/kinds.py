@@ -51,3 +51,4 @@ class LedgerKind(StrEnum):
     HALT = "halt"
     EXECUTION = "execution"
     RETENTION = "retention"
+    REPLAY = "replay"

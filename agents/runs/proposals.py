@@ -167,7 +167,7 @@ def _judge(case: Case, call: ProposedCall, call_id: str, earlier: Mapping[tuple[
     if manifest is None:
         return _refused(key, call, call_id, tool, code="unknown_tool", problem=_no_such_tool(case, tool))
     try:
-        arguments, mark = _canonical(case, manifest, call.arguments)
+        arguments, mark = canonical_call(case, manifest, call.arguments)
     except (InvalidArgumentsError, NotCanonical) as error:
         return _refused(key, call, call_id, tool, code="invalid_arguments", problem=str(error))
     before = _rejected_before(earlier.get((tool, mark)))
@@ -186,7 +186,7 @@ def _known(tool: str) -> ToolManifest | None:
         return None
 
 
-def _canonical(case: Case, manifest: ToolManifest, text: str) -> tuple[dict[str, Any], str]:
+def canonical_call(case: Case, manifest: ToolManifest, text: str) -> tuple[dict[str, Any], str]:
     """The canonical arguments and their fingerprint.
 
     Raises:

@@ -19,7 +19,7 @@ def messages_of(run: Run) -> tuple[Message, ...]:
     """All messages of a run whose latest calls are settled."""
     told: dict[int, list[Told]] = defaultdict(list)
     for call in ToolCall.objects.filter(run=run).in_order():
-        told[call.step].append(_told(call))
+        told[call.step].append(told_of(call))
     replies = ModelReply.objects.filter(run=run).order_by("step")
     answers = [(str(unseal(reply.text_sealed)), tuple(told[reply.step])) for reply in replies]
     return conversation(str(unseal(run.prompt_sealed)), answers)
@@ -30,7 +30,8 @@ def arguments_of(call: ToolCall) -> Any:
     return unseal(call.arguments_sealed)
 
 
-def _told(call: ToolCall) -> Told:
+def told_of(call: ToolCall) -> Told:
+    """A call as the conversation holds it. Raises `DecryptionFailed` where a raw value is gone."""
     proposed = unseal(call.proposed_sealed) if call.proposed_sealed is not None else arguments_of(call)
     known = isinstance(proposed, dict)
     return Told(
