@@ -33,6 +33,7 @@ SECRETS = (
     "ROUTEKIT_SIGNING_KEY",
     # No secret, but a file among the keys' files.
     "ROUTEKIT_VERIFY_KEYS",
+    "ROUTEKIT_METRICS_TOKEN",
     "OPENAI_API_KEY",
     "DATABASE_URL",
     "REDIS_URL",
@@ -130,6 +131,7 @@ class Environment(BaseSettings):
     email_url: SecretStr | None = None
     email_from: str = "RouteKit Site <routekit@localhost>"
     webhook_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    metrics_token: SecretStr | None = Field(default=None, min_length=16)
     log_format: Literal["line", "json"] = "line"
     lease_seconds: float = Field(default=30.0, ge=1, le=3600)
     database_pool: int = Field(default=0, ge=0, le=200)

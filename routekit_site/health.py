@@ -20,6 +20,10 @@ from routekit_site.tenancy.heartbeats import SWEEP, last_sign
 # A sweep is due every second. Older than this, something between beat, broker and worker is broken.
 SWEEP_TOO_OLD = 15.0
 _BROKER_PATIENCE = 2.0
+# The list in which Celery keeps the messages that no worker has taken yet.
+BELLS = "celery"
+# More bells than workers get through in the time in which a person begins to wonder.
+_TOO_MANY_BELLS = 5000
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,9 @@ def _broker() -> tuple[bool, str]:
     with redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=_BROKER_PATIENCE, socket_connect_timeout=_BROKER_PATIENCE
     ) as client:
-        client.ping()
-    return True, "redis"
+        waiting = client.llen(BELLS)
+    behind = isinstance(waiting, int) and waiting > _TOO_MANY_BELLS
+    return not behind, f"redis, {waiting} bells wait" + (": start more workers" if behind else "")
 
 
 def _sweep() -> tuple[bool, str]:

@@ -7,6 +7,7 @@ from django.urls import include, path
 
 from routekit_site.demo_page import demo_page
 from routekit_site.health import healthz, readyz
+from routekit_site.metrics import metrics
 from routekit_site.views import home
 
 urlpatterns = [
@@ -17,6 +18,7 @@ urlpatterns = [
     path("", include("traces.urls")),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("demo/page/", demo_page, name="demo-page"),
     path("admin/", admin.site.urls),
 ]

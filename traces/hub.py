@@ -23,7 +23,7 @@ from channels.layers import get_channel_layer
 from django.db import close_old_connections, connections
 from django.utils import timezone
 
-from traces import live
+from traces import live, meters
 from traces.feed_access import Gone, still_reading
 from traces.notifier import GROUP
 from traces.presence import Looks
@@ -56,11 +56,13 @@ class Feed:
 
     def publish(self, entries: list[dict[str, Any]]) -> None:
         """Queue new entries to every socket."""
-        for frame in (frame_of(entry) for entry in entries if entry["number"] > self.number):
+        for entry in (entry for entry in entries if entry["number"] > self.number):
+            frame = frame_of(entry)
             self.number = frame.number
             self.recent.append(frame)
             for socket in self.sockets:
                 socket.offer(frame)
+            meters.published(entry["at"])
 
     def reset(self, number: int) -> None:
         """Tell every socket to read its page afresh."""

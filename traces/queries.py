@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 from django.contrib.postgres.search import SearchQuery, SearchVectorField
 from django.db import connection, models
-from django.db.models import Func, Q, QuerySet, TextField
+from django.db.models import Count, Func, Q, QuerySet, TextField
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Cast
 
@@ -34,6 +35,12 @@ def _events_with(term: str) -> QuerySet[TraceEvent]:
     return TraceEvent.objects.annotate(text=Cast("payload", TextField())).filter(
         Q(text__icontains=term) | Q(text__icontains=escaped)
     )
+
+
+def violations_since(moment: datetime) -> dict[str, int]:
+    """How many violations of the sandbox were recorded since `moment`, by the tenants' slugs."""
+    events = TraceEvent.objects.filter(kind=EventKind.VIOLATION, at__gt=moment).values("trace__tenant__slug")
+    return {row["trace__tenant__slug"]: row["count"] for row in events.annotate(count=Count("id")).order_by()}
 
 
 def matching(traces: QuerySet[Trace], term: str) -> QuerySet[Trace]:
