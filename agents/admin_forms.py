@@ -17,6 +17,7 @@ from agents.models import Agent, TenantCeiling
 from agents.providers import PROVIDERS
 from agents.types import RuntimeDefaults
 from approvals.types import ToolFilter
+from routekit_site.tenancy.fields import JSONField
 from routekit_site.tenancy.models import Tenant
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ class AgentForm(_ModelForm):
     operator: ClassVar[bool] = False
 
     provider = forms.ChoiceField(choices=[(name, name) for name in PROVIDERS])
-    tool_filter = forms.JSONField(
+    tool_filter = JSONField(
         required=False, help_text=_FILTER_HELP, widget=forms.Textarea(attrs={"rows": 4, "cols": 90})
     )
-    sandbox = forms.JSONField(
+    sandbox = JSONField(
         required=False, initial=dict, help_text=_SANDBOX_HELP, widget=forms.Textarea(attrs={"rows": 12, "cols": 90})
     )
-    runtime = forms.JSONField(
+    runtime = JSONField(
         required=False, initial=dict, help_text=_RUNTIME_HELP, widget=forms.Textarea(attrs={"rows": 3, "cols": 90})
     )
     seen_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
@@ -156,10 +157,10 @@ class AgentForm(_ModelForm):
 class TenantCeilingForm(_CeilingForm):
     """The ceiling of one tenant: only names that exist, only values that could be in force."""
 
-    limits = forms.JSONField(
+    limits = JSONField(
         required=False, initial=dict, help_text=_LIMITS_HELP, widget=forms.Textarea(attrs={"rows": 6, "cols": 90})
     )
-    runtime = forms.JSONField(
+    runtime = JSONField(
         required=False, initial=dict, help_text=_CEILING_HELP, widget=forms.Textarea(attrs={"rows": 3, "cols": 90})
     )
 

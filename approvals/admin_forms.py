@@ -11,6 +11,7 @@ from approvals import allow_list, manifests
 from approvals.errors import BadAllowList
 from approvals.models import TenantPolicy, ToolAllowance
 from approvals.types import ToolPermission
+from routekit_site.tenancy.fields import JSONField
 from routekit_site.tenancy.models import Tenant
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class ToolAllowanceForm(_AllowanceForm):
     """One entry of the allow-list, and a call to test it with."""
 
     tool = forms.ChoiceField(error_messages={"invalid_choice": "There is no tool called %(value)s."})
-    constraints = forms.JSONField(
+    constraints = JSONField(
         required=False, initial=list, help_text=_CONSTRAINTS_HELP, widget=forms.Textarea(attrs={"rows": 6, "cols": 90})
     )
     approver_roles = forms.MultipleChoiceField(
@@ -45,7 +46,7 @@ class ToolAllowanceForm(_AllowanceForm):
         widget=forms.CheckboxSelectMultiple,
         help_text="Who may approve; none ticked means any of them.",
     )
-    test_arguments = forms.JSONField(
+    test_arguments = JSONField(
         required=False,
         label="Arguments",
         help_text='The arguments of a call as JSON, such as {"path": "notes.txt"}. Never saved.',
@@ -163,7 +164,7 @@ class ImportForm(forms.Form):
     """An exported allow-list, for one of the person's own tenants."""
 
     tenant = forms.ModelChoiceField(queryset=Tenant.objects.none(), empty_label=None)
-    content = forms.JSONField(
+    content = JSONField(
         label="Allow-list",
         help_text="The text of an exported file.",
         widget=forms.Textarea(attrs={"rows": 16, "cols": 90}),

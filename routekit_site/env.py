@@ -12,11 +12,11 @@ from base64 import b64decode
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from agents.types import RuntimeDefaults
@@ -34,6 +34,7 @@ SECRETS = (
     # No secret, but a file among the keys' files.
     "ROUTEKIT_VERIFY_KEYS",
     "ROUTEKIT_METRICS_TOKEN",
+    "ROUTEKIT_OIDC_CLIENT_SECRET",
     "OPENAI_API_KEY",
     "DATABASE_URL",
     "REDIS_URL",
@@ -42,6 +43,7 @@ SECRETS = (
 _KEY_BYTES = 32
 _HIGHEST_PORT = 65_535
 _DATABASES = {"postgres", "postgresql", "sqlite"}
+_THIS_MACHINE = {"127.0.0.1", "localhost"}
 _BROKERS = {"redis", "rediss", "unix"}
 _MAIL_SERVERS = {"smtp", "smtps"}
 
@@ -88,6 +90,12 @@ def checked_address(text: str, *, demo: bool) -> Address:
     return address
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an address."""
+    parsed = urlsplit(url)
+    return f"{parsed.scheme}://{parsed.netloc.rpartition('@')[2]}"
+
+
 def _split(value: object) -> object:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
@@ -118,7 +126,15 @@ class Environment(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "localhost")
     trusted_origins: Annotated[tuple[str, ...], NoDecode] = ()
     https: bool = True
+    proxies: int = Field(default=0, ge=0, le=10)
     reauthenticate_minutes: int = Field(default=15, ge=1, le=1440)
+    session_idle_minutes: int = Field(default=120, ge=5, le=1440)
+    session_hours: int = Field(default=12, ge=1, le=720)
+    oidc_server_url: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_name: str = "your organisation"
+    oidc_sign_up: bool = False
     tool_filter: ToolFilter | None = None
     runtime_defaults: RuntimeDefaults = RuntimeDefaults()
     approval_callbacks: Annotated[tuple[str, ...], NoDecode] = ()
@@ -191,6 +207,22 @@ class Environment(BaseSettings):
         if any(urlsplit(origin).scheme not in {"http", "https"} for origin in value):
             raise ValueError("each origin must begin with https:// (or http://), such as https://routekit.example.com")
         return value
+
+    @field_validator("oidc_server_url")
+    @classmethod
+    def _provider_by_https(cls, value: str | None) -> str | None:
+        if value is None or not value.strip():
+            return None
+        parsed = urlsplit(value)
+        if not parsed.hostname or (parsed.scheme != "https" and parsed.hostname not in _THIS_MACHINE):
+            raise ValueError("must be the provider's issuer address, such as https://id.example.com/realms/staff")
+        return value
+
+    @model_validator(mode="after")
+    def _provider_complete(self) -> Self:
+        if self.oidc_server_url and not (self.oidc_client_id and self.oidc_client_secret):
+            raise ValueError("ROUTEKIT_OIDC_CLIENT_ID and ROUTEKIT_OIDC_CLIENT_SECRET are needed too")
+        return self
 
     @field_validator("apps")
     @classmethod
@@ -295,7 +327,8 @@ def _demo_values(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
-    name = str(location[0]) if location else ""
+    # Only the check of the provider's three variables is about more than one field.
+    name = str(location[0]) if location else "oidc_server_url"
     return name if name.isupper() else f"{PREFIX}{name.upper()}"
 
 

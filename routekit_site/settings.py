@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -34,6 +35,12 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "csp",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
+    "axes",
     "routekit_site.tenancy",
     "traces",
     "approvals",
@@ -49,11 +56,15 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "routekit_site.tenancy.sessions.SessionLifetimeMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "routekit_site.tenancy.middleware.CurrentTenantMiddleware",
     "routekit_site.tenancy.reauthentication.ReauthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    # Last: it looks at the answer of a refused sign-in first.
+    "axes.middleware.AxesMiddleware",
 ]
 
 TEMPLATES = [
@@ -104,11 +115,77 @@ def _database() -> dict[str, Any]:
 
 DATABASES = {"default": _database()}
 
+# Sign-in ------------------------------------------------------------------------------------------------------------
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+
+ACCOUNT_ADAPTER = "routekit_site.tenancy.adapters.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_UNIQUE_EMAIL = False
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_REAUTHENTICATION_TIMEOUT = ENVIRONMENT.reauthenticate_minutes * 60
+MFA_ADAPTER = "routekit_site.tenancy.adapters.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_TOTP_ISSUER = "RouteKit Site"
+MFA_TOTP_TOLERANCE = 1
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_FORMS = {
+    "add_webauthn": "routekit_site.tenancy.passkey_forms.AddPasskeyForm",
+    "authenticate_webauthn": "routekit_site.tenancy.passkey_forms.AuthenticatePasskeyForm",
+    "login_webauthn": "routekit_site.tenancy.passkey_forms.SignInPasskeyForm",
+    "edit_webauthn": "routekit_site.tenancy.passkey_forms.EditPasskeyForm",
+}
+
+OIDC_NAME = ENVIRONMENT.oidc_name
+OIDC_SIGN_UP = ENVIRONMENT.oidc_sign_up
+# Forms that lead to the provider need its origin in `form-action`: browsers judge redirects of a form too.
+OIDC_ORIGIN = env.origin_of(ENVIRONMENT.oidc_server_url) if ENVIRONMENT.oidc_server_url else None
+SOCIALACCOUNT_ADAPTER = "routekit_site.tenancy.adapters.IdentityAdapter"
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": []}}
+if ENVIRONMENT.oidc_server_url and ENVIRONMENT.oidc_client_secret:
+    SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"].append(
+        {
+            "provider_id": "oidc",
+            "name": ENVIRONMENT.oidc_name,
+            "client_id": ENVIRONMENT.oidc_client_id,
+            "secret": ENVIRONMENT.oidc_client_secret.get_secret_value(),
+            "settings": {"server_url": ENVIRONMENT.oidc_server_url},
+        }
+    )
+
+AXES_HANDLER = "routekit_site.tenancy.lockout.LockoutHandler"
+AXES_USERNAME_CALLABLE = "routekit_site.tenancy.lockout.username_mark"
+AXES_CLIENT_IP_CALLABLE = "routekit_site.tenancy.addresses.client_address"
+AXES_LOCKOUT_CALLABLE = "routekit_site.tenancy.lockout.locked_out"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+
 # Channels and Celery ------------------------------------------------------------------------------------------------
 
 REDIS_URL = ENVIRONMENT.redis_url.get_secret_value() if ENVIRONMENT.redis_url else None
 
 if REDIS_URL:
+    CACHES: dict[str, Any] = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "KEY_PREFIX": "routekit",
+            "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+        }
+    }
     # A socket time-out would close idle browsers' sockets after seconds (channels_redis #422).
     _LAYER_HOST: dict[str, Any] = {"address": REDIS_URL, "socket_timeout": None}
     CHANNEL_LAYERS: dict[str, Any] = {
@@ -119,6 +196,7 @@ if REDIS_URL:
         }
     }
 else:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     CHANNEL_LAYERS = {"default": {"BACKEND": "traces.channel_layer.ThreadSafeInMemoryChannelLayer"}}
 
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
@@ -191,6 +269,9 @@ ROUTEKIT_LEASE_SECONDS = ENVIRONMENT.lease_seconds
 ROUTEKIT_METRICS_TOKEN = ENVIRONMENT.metrics_token.get_secret_value() if ENVIRONMENT.metrics_token else None
 ROUTEKIT_DATA_DIR = ENVIRONMENT.data_dir
 ROUTEKIT_BIND = ENVIRONMENT.bind
+ROUTEKIT_PROXIES = ENVIRONMENT.proxies
+ROUTEKIT_SESSION_IDLE_SECONDS = ENVIRONMENT.session_idle_minutes * 60
+ROUTEKIT_SESSION_SECONDS = ENVIRONMENT.session_hours * 3600
 ROUTEKIT_REAUTHENTICATE_SECONDS = ENVIRONMENT.reauthenticate_minutes * 60
 ROUTEKIT_WEBHOOK_HOSTS = ENVIRONMENT.webhook_hosts
 ROUTEKIT_OPENAI_API_KEY = ENVIRONMENT.openai_api_key
@@ -226,19 +307,22 @@ LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/sign-in/"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-    )
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
 # Security -----------------------------------------------------------------------------------------------------------
 
 SECURE_COOKIES = ENVIRONMENT.https and not DEMO
+SESSION_ENGINE = "routekit_site.tenancy.session_store"
+SESSION_COOKIE_AGE = ROUTEKIT_SESSION_IDLE_SECONDS
+# `__Host-`: the browser takes the cookie only over HTTPS, for this host and the whole of it; no other host can set it.
+SESSION_COOKIE_NAME = "__Host-sessionid" if SECURE_COOKIES else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if SECURE_COOKIES else "csrftoken"
 SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
+CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = False
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE_COOKIES else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_COOKIES else None
@@ -302,6 +386,8 @@ LOGGING: dict[str, Any] = {
         # One line a request or message: their addresses may hold what a tool was given.
         "httpx": {"level": "WARNING"},
         "openai": {"level": "WARNING"},
+        # It names user names and addresses at INFO.
+        "axes": {"level": "ERROR"},
         "celery": {"level": "WARNING"},
         "daphne": {"level": "WARNING"},
     },

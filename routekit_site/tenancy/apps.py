@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in
 
 
 class TenancyConfig(AppConfig):
@@ -8,3 +9,9 @@ class TenancyConfig(AppConfig):
     label = "tenancy"
     name = "routekit_site.tenancy"
     verbose_name = "Tenants and people"
+
+    def ready(self) -> None:
+        """Listen to sign-ins; the receivers need the models, which are ready only now."""
+        from routekit_site.tenancy.receivers import on_sign_in  # noqa: PLC0415 - needs the app registry
+
+        user_logged_in.connect(on_sign_in, dispatch_uid="routekit.on_sign_in")

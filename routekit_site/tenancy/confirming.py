@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from allauth.mfa.base.forms import ReauthenticateForm
 from django.contrib.auth import authenticate
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
@@ -15,6 +16,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from routekit_site.tenancy.middleware import TenantRequest
+from routekit_site.tenancy.passkey_forms import ConfirmPasskeyForm
+from routekit_site.tenancy.provider import leads_to_provider
 from routekit_site.tenancy.reauthentication import can_confirm_by_button, confirmation_page, note_confirmation
 from routekit_site.tenancy.responses import signed_in
 
@@ -39,18 +42,44 @@ def _carried(text: str) -> list[tuple[str, str]]:
     return [(name, value) for name, value in pairs] if fits else []
 
 
-def _proved(request: TenantRequest) -> str:
-    """What is wrong with the proof that was sent; "" when it holds."""
-    if request.POST.get("by") == "button":
-        return "" if can_confirm_by_button(request.user) else "Type your password."
+def _by_button(request: TenantRequest) -> str:
+    return "" if can_confirm_by_button(request.user) else "Type your password."
+
+
+def _by_password(request: TenantRequest) -> str:
     password = request.POST.get("password", "")
     found = authenticate(request, username=request.user.get_username(), password=password)
     return "" if found is not None and found.pk == request.user.pk else _WRONG
 
 
+def _by_code(request: TenantRequest) -> str:
+    return _first_error(ReauthenticateForm(request.POST, user=request.user))
+
+
+def _by_passkey(request: TenantRequest) -> str:
+    return _first_error(ConfirmPasskeyForm(request.POST, user=request.user))
+
+
+def _first_error(form: Any) -> str:
+    """What is wrong with a form of django-allauth's; a valid one is recorded as used."""
+    if not form.is_valid():
+        return str(next(iter(form.errors.values()))[0])
+    form.save()
+    return ""
+
+
+_WAYS = {"button": _by_button, "password": _by_password, "code": _by_code, "passkey": _by_passkey}
+
+
+def _proved(request: TenantRequest) -> str:
+    """What is wrong with the proof that was sent; "" when it holds."""
+    return _WAYS.get(request.POST.get("by", ""), _by_password)(request)
+
+
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
+@leads_to_provider
 @signed_in
 def confirm(request: TenantRequest) -> HttpResponse:
     """Ask for a proof; after it go back, or show the form that waited with a button that sends it."""

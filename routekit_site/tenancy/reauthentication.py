@@ -16,9 +16,14 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlencode
 
+from allauth.account.internal.flows.login import record_authentication
+from allauth.core.exceptions import ReauthenticationRequired
+from allauth.mfa.models import Authenticator
+from allauth.mfa.webauthn.internal.auth import begin_authentication
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.auth.signals import user_logged_in
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.utils import timezone
@@ -41,6 +46,8 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 def note_confirmation(request: HttpRequest, now: datetime) -> None:
     """The person of this session has just proved who they are."""
     request.session[SESSION_KEY] = now.timestamp()
+    # django-allauth asks its own record before it changes a second factor.
+    record_authentication(request, request.user, "confirmation", reauthenticated=True)
 
 
 def is_reauthenticated(request: HttpRequest) -> bool:
@@ -91,10 +98,22 @@ def confirmation_page(
     request: HttpRequest, next_page: str, *, carried: str = "", error: str = "", status: int = 200
 ) -> HttpResponse:
     """The page that asks for a proof; `carried` is what goes on to `next_page` afterwards."""
-    facts = {"next": next_page, "carried": carried, "error": error, "by_button": can_confirm_by_button(request.user)}
+    facts = {"next": next_page, "carried": carried, "error": error, **_ways(request.user)}
     response = render(request, "account/confirm.html", facts, status=status)
     add_never_cache_headers(response)
     return response
+
+
+def _ways(user: User | AnonymousUser) -> dict[str, Any]:
+    """How this person can prove who they are: `by_button`, `by_code`, `by_provider`, and a passkey's options."""
+    kinds = set(Authenticator.objects.filter(user_id=user.pk).values_list("type", flat=True))
+    return {
+        "by_button": can_confirm_by_button(user),
+        "by_password": isinstance(user, User) and user.has_usable_password(),
+        "by_code": bool(kinds & {Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES}),
+        "passkey": begin_authentication(user) if Authenticator.Type.WEBAUTHN in kinds else None,
+        "by_provider": bool(settings.OIDC_ORIGIN) and SocialAccount.objects.filter(user_id=user.pk).exists(),
+    }
 
 
 def can_confirm_by_button(user: User | AnonymousUser) -> bool:
@@ -113,18 +132,12 @@ class ReauthenticationMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """A script is told where to go, a reader is sent there, a form is carried along."""
-        if not isinstance(exception, ReauthenticationNeeded):
+        if not isinstance(exception, (ReauthenticationNeeded, ReauthenticationRequired)):
             return None
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path() if request.method in _SAFE else resolve_url("home"))
         if wants_json(request):
-            return problem(403, str(exception), confirm=resolve_url("confirm-identity"))
+            return problem(403, str(ReauthenticationNeeded()), confirm=resolve_url("confirm-identity"))
         if request.method in _SAFE:
             return HttpResponseRedirect(confirmation_url(request))
         return confirmation_page(request, request.get_full_path(), carried=carried_fields(request), status=403)
-
-
-def _on_sign_in(sender: object, request: HttpRequest, **kwargs: Any) -> None:
-    del sender, kwargs
-    note_confirmation(request, timezone.now())
-
-
-user_logged_in.connect(_on_sign_in, dispatch_uid="routekit.note_confirmation")

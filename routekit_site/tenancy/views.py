@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.models import Login
 from django.conf import settings
 from django.contrib.auth import login
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
+from routekit_site.tenancy.confirming import local_page
 from routekit_site.tenancy.demo import demo_memberships
 from routekit_site.tenancy.errors import NotVisible
 from routekit_site.tenancy.middleware import SESSION_KEY, TenantRequest
+from routekit_site.tenancy.provider import leads_to_provider
 from routekit_site.tenancy.responses import signed_in
-
-
-def _next_page(request: HttpRequest) -> str:
-    """Where the form asks to go on, when that is on this site; else the home page."""
-    wanted = request.POST.get("next", "")
-    safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return wanted if safe else resolve_url("home")
 
 
 class SignIn(LoginView):
@@ -33,10 +30,17 @@ class SignIn(LoginView):
     redirect_authenticated_user = True
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs) | {"demo_memberships": demo_memberships()}
+        facts = {"demo_memberships": demo_memberships(), "provider": settings.OIDC_ORIGIN and settings.OIDC_NAME}
+        return super().get_context_data(**kwargs) | facts
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """The password was right: go on to the second step where the account has one, else sign in."""
+        pending = Login(user=form.get_user(), redirect_url=self.get_success_url())
+        answer: HttpResponse = perform_password_login(self.request, {}, pending)
+        return answer
 
 
-sign_in = sensitive_post_parameters("password")(SignIn.as_view())
+sign_in = sensitive_post_parameters("password")(leads_to_provider(SignIn.as_view()))
 sign_out = LogoutView.as_view()
 
 
@@ -51,7 +55,7 @@ def demo_sign_in(request: HttpRequest) -> HttpResponse:
         message = "The demo has no such account."
         raise Http404(message)
     login(request, found.user, backend="django.contrib.auth.backends.ModelBackend")
-    return HttpResponseRedirect(_next_page(request))
+    return HttpResponseRedirect(local_page(request, request.POST.get("next", "")))
 
 
 @require_POST

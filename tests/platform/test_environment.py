@@ -28,6 +28,11 @@ BAD = {
     "ROUTEKIT_LOG_LEVEL": "LOUD",
     "ROUTEKIT_LEASE_SECONDS": "0",
     "ROUTEKIT_DATABASE_POOL": "-1",
+    "ROUTEKIT_PROXIES": "-1",
+    "ROUTEKIT_REAUTHENTICATE_MINUTES": "0",
+    "ROUTEKIT_SESSION_IDLE_MINUTES": "1",
+    "ROUTEKIT_SESSION_HOURS": "0",
+    "ROUTEKIT_OIDC_SERVER_URL": "http://id.example.com",
     "DATABASE_URL": "mysql://somewhere/db",
     "REDIS_URL": "amqp://somewhere",
     "ROUTEKIT_SITE_URL": "site.without.scheme",
@@ -70,6 +75,14 @@ def test_a_bad_value_is_named_in_one_line_without_itself(
     assert len(str(caught.value).splitlines()) == 1
     if "KEY" in name or "URL" in name:
         assert BAD[name] not in str(caught.value)
+
+
+def test_a_provider_needs_its_client(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    environ["ROUTEKIT_OIDC_SERVER_URL"] = "https://id.example.com"
+    with pytest.raises(ValueError, match=r"^ROUTEKIT_OIDC_SERVER_URL: .*CLIENT_SECRET are needed too$"):
+        read(environ, monkeypatch)
+    environ |= {"ROUTEKIT_OIDC_CLIENT_ID": "routekit", "ROUTEKIT_OIDC_CLIENT_SECRET": "secret of the tests"}
+    assert read(environ, monkeypatch).oidc_server_url == "https://id.example.com"
 
 
 @pytest.mark.parametrize("name", ["ROUTEKIT_SECRET_KEY", "ROUTEKIT_ENCRYPTION_KEYS"])

@@ -1,0 +1,27 @@
+"""Pages with a form that leads to the operator's OpenID Connect provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+from csp.decorators import csp_update
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+P = ParamSpec("P")
+
+
+def leads_to_provider(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Allow forms of this page to end at the provider: browsers hold `form-action` against a form's redirects too."""
+
+    @wraps(view)
+    def answered(request: HttpRequest, /, *args: object, **kwargs: object) -> HttpResponseBase:
+        if not settings.OIDC_ORIGIN:
+            return view(request, *args, **kwargs)
+        answer: HttpResponseBase = csp_update({"form-action": [settings.OIDC_ORIGIN]})(view)(request, *args, **kwargs)
+        return answer
+
+    return answered
