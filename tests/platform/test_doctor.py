@@ -1,0 +1,112 @@
+"""`manage.py doctor` names what is wrong and what to do; each thing that it looks at is broken once."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from agents.models import Run
+from approvals.models import ToolAllowance
+from routekit_site import doctor
+from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.encryption import seal
+from routekit_site.tenancy.heartbeats import SWEEP, mark
+from routekit_site.tenancy.models import Membership
+from tests.runs.conftest import Bench, bench, rung
+
+__all__ = ["bench", "rung"]
+
+
+@pytest.fixture(autouse=True)
+def healthy(bench: Bench, settings: Settings) -> None:  # noqa: ARG001 - the site
+    """A site in which nothing is wrong."""
+    mark(SWEEP, database_now(), {"tier": "T2"})
+    Path(settings.ROUTEKIT_DATA_DIR).chmod(0o700)
+
+
+def complaints() -> str:
+    out = StringIO()
+    with pytest.raises(CommandError, match="wrong"):
+        call_command("doctor", stdout=out)
+    return out.getvalue()
+
+
+def test_a_healthy_site_passes(bench: Bench) -> None:
+    Membership.objects.get_or_create(user=bench.cast.ada, tenant=bench.cast.globex, defaults={"role": "admin"})
+    out = StringIO()
+    call_command("doctor", stdout=out)
+    assert "Nothing is wrong." in out.getvalue()
+
+
+def test_a_sweep_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = database_now() + timedelta(minutes=5)
+    monkeypatch.setattr("routekit_site.health.database_now", lambda: later)
+    assert "Start beat and at least one worker" in complaints()
+
+
+def test_a_data_directory_that_is_open_to_all(settings: Settings) -> None:
+    Path(settings.ROUTEKIT_DATA_DIR).chmod(0o755)
+    assert "chmod o-rwx" in complaints()
+
+
+def test_a_data_directory_that_is_missing(settings: Settings, tmp_path: Path) -> None:
+    settings.ROUTEKIT_DATA_DIR = tmp_path / "nowhere"
+    assert "is no directory" in complaints()
+
+
+def test_a_signing_key_that_no_worker_trusts(settings: Settings) -> None:
+    settings.ROUTEKIT_SIGNING_KEY = b64encode(Ed25519PrivateKey.generate().private_bytes_raw()).decode()
+    told = complaints()
+    assert "nothing that is approved would run" in told
+    assert settings.ROUTEKIT_SIGNING_KEY not in told
+
+
+def test_an_encryption_key_that_is_gone(bench: Bench, settings: Settings) -> None:
+    bench.submit("read notes.txt")
+    settings.ROUTEKIT_ENCRYPTION_KEYS = (Fernet.generate_key().decode(),)
+    assert "can't be decrypted" in complaints()
+
+
+def test_a_value_that_retention_forgot_is_no_lost_key(bench: Bench) -> None:
+    run = bench.submit("read notes.txt")
+    Run.objects.filter(pk=run.pk).update(prompt_sealed=b"")
+    assert dict(doctor.examine())["encryption keys"] == []
+
+
+def test_clocks_that_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = database_now() + timedelta(minutes=10)
+    monkeypatch.setattr("routekit_site.doctor.database_now", lambda: later)
+    assert "s apart" in complaints()
+
+
+def test_an_agent_that_cannot_work(bench: Bench) -> None:
+    bench.agent.provider = "oracle"
+    bench.agent.sandbox = {"filesystem": {"allowed_paths": ["/"]}}
+    bench.agent.save()
+    told = complaints()
+    assert 'no model provider called "oracle"' in told
+    assert "its sandbox can't be used" in told
+
+
+def test_an_allow_list_that_names_no_tool(bench: Bench) -> None:
+    ToolAllowance.objects.create(tenant=bench.cast.acme, tool="wriet_file")
+    assert "there is no tool called wriet_file" in complaints()
+
+
+def test_a_tenant_in_which_nobody_can_approve(bench: Bench) -> None:
+    Membership.objects.filter(tenant=bench.cast.globex).exclude(role="developer").delete()
+    assert "tenant globex: nobody in it can approve" in complaints()
+
+
+def test_a_run_that_nobody_takes_up(bench: Bench) -> None:
+    run = bench.submit("read notes.txt")
+    Run.objects.filter(pk=run.pk).update(created_at=database_now() - timedelta(hours=1), prompt_sealed=seal("x"))
+    assert "1 could go on and nobody takes them up" in complaints()
