@@ -19,6 +19,7 @@ from agents.types import RuntimeDefaults
 from approvals.types import ToolFilter
 from routekit_site.tenancy.fields import JSONField
 from routekit_site.tenancy.models import Tenant
+from traces.pasted_secrets import refuse_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,6 +112,7 @@ class AgentForm(_ModelForm):
         """The sandbox policy is judged with the tenant at hand; a page that was overtaken is refused."""
         super().clean()
         data = self.cleaned_data
+        refuse_secrets(self, ("name", "description", "instructions", "model", "tool_filter", "sandbox", "runtime"))
         tenant = data.get("tenant") or getattr(self.instance, "tenant", None)
         if "sandbox" in data:
             self._clean_sandbox(tenant)

@@ -8,6 +8,7 @@ from django import forms
 
 from agents.models import Agent
 from agents.types import MAX_PROMPT_CHARACTERS
+from traces.pasted_secrets import check_no_secret
 
 
 class NewJobForm(forms.Form):
@@ -69,3 +70,15 @@ class EditForm(forms.Form):
     idempotency_key = forms.CharField(max_length=64)
     # Its length is for the domain to refuse, in words.
     reason = forms.CharField(required=False)
+
+    def clean_reason(self) -> str:
+        """A reason is kept for ever: no live secret goes into it."""
+        reason: str = self.cleaned_data["reason"]
+        check_no_secret(reason)
+        return reason
+
+    def problem(self) -> str:
+        """What is wrong, for a person."""
+        if self.has_error("reason", "secret"):
+            return str(self.errors["reason"][0])
+        return "The form is incomplete. Reload the page and edit the call again."

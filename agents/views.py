@@ -26,10 +26,12 @@ from approvals.models import ApprovalGate
 from approvals.states import GateState
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.errors import NotVisible
+from routekit_site.tenancy.limits import Rate, check_rate
 from routekit_site.tenancy.middleware import TenantRequest, current_membership
 from routekit_site.tenancy.responses import problem, signed_in, wants_json
 from routekit_site.tenancy.roles import Capability, capabilities_of
 from traces import live
+from traces.pasted_secrets import holds_secret
 from traces.timeline import run_timeline
 
 
@@ -67,6 +69,12 @@ def _filters(request: TenantRequest) -> Filters:
         agent=int(agent) if agent.isascii() and agent.isdigit() and len(agent) < 10 else None,  # noqa: PLR2004 - an id fits
         mine=asked.get("mine") == "1",
     )
+
+
+_KEY_PASTED = (
+    "The prompt held what looks like a live key or password. It is masked in everything that is stored or shown, but "
+    "the agent's model gets it to work with. If it was real, cancel the run and renew it."
+)
 
 
 def _page(text: str) -> int:
@@ -113,11 +121,14 @@ def new_job(request: TenantRequest) -> HttpResponse:
     form = NewJobForm(request.POST, tenant_id=tenant_id)
     if not form.is_valid():
         return _job_form(request, tenant_id, form, 422)
+    check_rate(request, Rate.SUBMIT)
     try:
         run = _submit(request, tenant_id, form.cleaned_data)
     except AgentError as error:
         form.add_error(None, str(error))
         return _job_form(request, tenant_id, form, 422)
+    if holds_secret(form.cleaned_data["prompt"]):
+        messages.warning(request, _KEY_PASTED)
     return HttpResponseRedirect(resolve_url("run", run.id))
 
 
@@ -241,7 +252,7 @@ def _edited(request: TenantRequest, gate: ApprovalGate) -> HttpResponse:
     """Take an edit: the new gate's page, or the editor again with what is wrong at its field."""
     form = EditForm(request.POST)
     if not form.is_valid():
-        return _editor(request, gate, BadEdit("The form is incomplete. Reload the page and edit the call again."))
+        return _editor(request, gate, BadEdit(form.problem()))
     texts = {key.removeprefix(_ARGUMENT): str(text) for key, text in request.POST.items() if key.startswith(_ARGUMENT)}
     amendment = runs.amendment_of(gate, form.cleaned_data, texts)
     opened = runs.earlier_edit(gate, request.user, amendment)

@@ -13,6 +13,7 @@ from approvals.models import TenantPolicy, ToolAllowance
 from approvals.types import ToolPermission
 from routekit_site.tenancy.fields import JSONField
 from routekit_site.tenancy.models import Tenant
+from traces.pasted_secrets import refuse_secrets
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -99,6 +100,7 @@ class ToolAllowanceForm(_AllowanceForm):
         """All that `allow_list.problems` finds, each at its field."""
         cleaned = super().clean() or {}
         named = {name: cleaned[name] for name in ToolAllowanceForm.Meta.fields if name in cleaned and name != "tenant"}
+        refuse_secrets(self, ("constraints", "test_arguments"))
         draft = ToolAllowance(**{"tool": self.instance.tool, **named})
         for name, texts in allow_list.problems(draft).items():
             for text in texts:
@@ -181,6 +183,7 @@ class ImportForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Read the entries into `rows`; what is wrong with them is said at the file."""
         cleaned = super().clean() or {}
+        refuse_secrets(self, ("content",))
         if "tenant" in cleaned and "content" in cleaned:
             try:
                 self.rows = allow_list.read(cleaned["tenant"].pk, cleaned["content"])

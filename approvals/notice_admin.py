@@ -19,6 +19,7 @@ from approvals.outbound import problem_of
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.roles import Capability
 from routekit_site.tenancy.scoped_admin import TenantScopedAdmin
+from traces.pasted_secrets import refuse_secrets
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -60,6 +61,7 @@ class WebhookForm(forms.ModelForm):  # type: ignore[type-arg] # not generic at r
     def clean(self) -> dict[str, Any] | None:
         """Keep the number of a tenant's endpoints small: each is told of every event."""
         cleaned = super().clean()
+        refuse_secrets(self, ("url", "description"))
         tenant = (cleaned or {}).get("tenant")
         adding = self.instance._state.adding  # noqa: SLF001 - Django's documented name
         if adding and tenant and WebhookEndpoint.objects.filter(tenant=tenant).count() >= MOST_ENDPOINTS:

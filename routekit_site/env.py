@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
+from limits import parse
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -127,6 +128,8 @@ class Environment(BaseSettings):
     trusted_origins: Annotated[tuple[str, ...], NoDecode] = ()
     https: bool = True
     proxies: int = Field(default=0, ge=0, le=10)
+    submit_rate: str = "120/minute"
+    decide_rate: str = "600/minute"
     reauthenticate_minutes: int = Field(default=15, ge=1, le=1440)
     session_idle_minutes: int = Field(default=120, ge=5, le=1440)
     session_hours: int = Field(default=12, ge=1, le=720)
@@ -223,6 +226,15 @@ class Environment(BaseSettings):
         if self.oidc_server_url and not (self.oidc_client_id and self.oidc_client_secret):
             raise ValueError("ROUTEKIT_OIDC_CLIENT_ID and ROUTEKIT_OIDC_CLIENT_SECRET are needed too")
         return self
+
+    @field_validator("submit_rate", "decide_rate")
+    @classmethod
+    def _readable_rates(cls, value: str) -> str:
+        try:
+            parse(value)
+        except ValueError:
+            raise ValueError("must be a count and a time, such as 120/minute or 1000/hour") from None
+        return value
 
     @field_validator("apps")
     @classmethod

@@ -51,6 +51,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "routekit_site.request_log.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "routekit_site.headers.HeadersMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -269,6 +270,8 @@ ROUTEKIT_LEASE_SECONDS = ENVIRONMENT.lease_seconds
 ROUTEKIT_METRICS_TOKEN = ENVIRONMENT.metrics_token.get_secret_value() if ENVIRONMENT.metrics_token else None
 ROUTEKIT_DATA_DIR = ENVIRONMENT.data_dir
 ROUTEKIT_BIND = ENVIRONMENT.bind
+ROUTEKIT_SUBMIT_RATE = ENVIRONMENT.submit_rate
+ROUTEKIT_DECIDE_RATE = ENVIRONMENT.decide_rate
 ROUTEKIT_PROXIES = ENVIRONMENT.proxies
 ROUTEKIT_SESSION_IDLE_SECONDS = ENVIRONMENT.session_idle_minutes * 60
 ROUTEKIT_SESSION_SECONDS = ENVIRONMENT.session_hours * 3600
@@ -323,7 +326,9 @@ CSRF_COOKIE_NAME = "__Host-csrftoken" if SECURE_COOKIES else "csrftoken"
 SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SAMESITE = "Lax"
-SECURE_SSL_REDIRECT = False
+SECURE_SSL_REDIRECT = SECURE_COOKIES
+# Asked inside the host, without the proxy: by health checks and by what collects figures.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE_COOKIES else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_COOKIES else None
 SESSION_COOKIE_HTTPONLY = True
@@ -335,6 +340,13 @@ SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
+# No page takes a file: whatever comes as one is cut off early.
+DATA_UPLOAD_MAX_NUMBER_FILES = 5
+SILENCED_SYSTEM_CHECKS = [
+    # HSTS for subdomains and the preload list bind other hosts of the domain: for the operator's proxy to say.
+    "security.W005",
+    "security.W021",
+]
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

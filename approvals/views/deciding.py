@@ -25,10 +25,13 @@ from approvals.errors import (
     Tampered,
 )
 from approvals.forms import DecisionForm
-from approvals.models import ApprovalGate, Decision
+from approvals.models import ApprovalGate, Decision, DecisionKind
+from approvals.types import Risk
 from approvals.views.finding import refused, visible_gate
 from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.limits import Rate, check_rate
 from routekit_site.tenancy.middleware import TenantRequest
+from routekit_site.tenancy.reauthentication import check_reauthenticated
 from routekit_site.tenancy.responses import signed_in, wants_json
 
 _CONFLICTS = (
@@ -53,6 +56,11 @@ def decide(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
     form = DecisionForm(request.POST, gate=found)
     if not form.is_valid():
         return refused(request, found, 422, form.problem())
+    if form.cleaned_data["kind"] == DecisionKind.APPROVE:
+        # A rejection is never held up: neither by a count nor by a question.
+        check_rate(request, Rate.DECIDE)
+        if found.risk == Risk.HIGH:
+            check_reauthenticated(request)
     try:
         with transaction.atomic(durable=True):
             decision = gates.decide(gate_id, request.user, form.ballot(), now=database_now())

@@ -22,6 +22,16 @@ class ReauthenticationNeeded(TenancyError):
     """Confirm that it is you before you do this."""
 
 
+class TooFast(TenancyError):
+    """That came too often in a short time. Nothing was done: wait a moment, then send it again."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"That came too often in a short time. Nothing was done: wait {seconds} s, then send it again."
+        )
+        self.seconds = seconds
+
+
 class DecryptionFailed(TenancyError):
     """A stored value can't be decrypted: its key is missing from ROUTEKIT_ENCRYPTION_KEYS."""
 

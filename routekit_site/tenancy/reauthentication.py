@@ -30,9 +30,9 @@ from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 
 from routekit_site.tenancy.demo import demo_memberships
-from routekit_site.tenancy.errors import ReauthenticationNeeded
+from routekit_site.tenancy.errors import ReauthenticationNeeded, TooFast
 from routekit_site.tenancy.models import User
-from routekit_site.tenancy.responses import problem, wants_json
+from routekit_site.tenancy.responses import problem, too_fast, wants_json
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -122,7 +122,7 @@ def can_confirm_by_button(user: User | AnonymousUser) -> bool:
 
 
 class ReauthenticationMiddleware:
-    """Answers `ReauthenticationNeeded` with the confirmation page."""
+    """Answers `ReauthenticationNeeded` with the confirmation page, and `TooFast` with 429."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -131,7 +131,9 @@ class ReauthenticationMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """A script is told where to go, a reader is sent there, a form is carried along."""
+        """A script is told where to go, a reader is sent there, a form is carried along; 429 where it came too fast."""
+        if isinstance(exception, TooFast):
+            return too_fast(request, str(exception), exception.seconds)
         if not isinstance(exception, (ReauthenticationNeeded, ReauthenticationRequired)):
             return None
         if not request.user.is_authenticated:

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import resolve_url
+from django.shortcuts import render, resolve_url
 
 from routekit_site.tenancy.middleware import TenantRequest
 
@@ -25,6 +25,14 @@ def wants_json(request: HttpRequest) -> bool:
 def problem(status: int, message: str, **facts: Any) -> JsonResponse:
     """A JSON refusal: `{"error": message, ...}`."""
     return JsonResponse({"error": message, **facts}, status=status)
+
+
+def too_fast(request: HttpRequest, message: str, seconds: int) -> HttpResponse:
+    """429, and when to come again."""
+    facts = {"status": 429, "heading": "Too fast", "message": message}
+    answer = problem(429, message) if wants_json(request) else render(request, "error.html", facts, status=429)
+    answer["Retry-After"] = str(seconds)
+    return answer
 
 
 def signed_in(
