@@ -33,7 +33,7 @@ $(VENV)/.development: $(VENV)/.run
 run: export ROUTEKIT_DEMO := 1
 run: $(VENV)/.run ## Install, load the demo and serve everything in one process on 127.0.0.1:8000
 	@$(MANAGE) migrate --verbosity 0
-	@$(MANAGE) load_demo
+	@$(MANAGE) load_demo --week
 	@exec $(MANAGE) serve
 
 test: $(VENV)/.development ## Run every test, on real services and in a real browser too

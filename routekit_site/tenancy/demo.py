@@ -7,7 +7,7 @@ from django.conf import settings
 from routekit_site.tenancy.models import Membership
 
 # Named, so that an account which somebody adds to a demo later is not offered to whoever opens the page.
-CAST = ("alice", "rita", "adam", "carol", "ravi", "ada")
+CAST = ("alice", "rita", "adam", "carol", "ravi", "ada", "mia", "rune", "amal")
 PASSWORD = "routekit-demo"  # noqa: S105 - printed on every start; demo mode answers to this machine only
 
 

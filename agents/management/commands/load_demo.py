@@ -1,18 +1,23 @@
-"""`manage.py load_demo`: two tenants with their people, allow-lists and an agent that needs no key."""
+"""`manage.py load_demo`: tenants with people, an allow-list and an agent without a key; `--week` adds a busy one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from agents.demo.stories import FILES, PAGE_TEXT
+from agents.demo.week import page_served, play
 from agents.models import Agent
 from approvals.models import ToolAllowance
 from approvals.types import AllowanceMode
+from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.demo import PASSWORD
 from routekit_site.tenancy.models import Membership, Tenant, User
 from routekit_site.tenancy.roles import Role
@@ -43,6 +48,11 @@ ALLOWANCES: dict[str, AllowanceMode] = {
 }
 
 
+# The busy tenant's agent reads, and computes, by itself; what it changes or sends is asked about.
+BUSY = "meridian"
+BUSY_ALLOWANCES = ALLOWANCES | dict.fromkeys(("read_file", "list_directory", "search_files"), AllowanceMode.ALLOW)
+
+
 @dataclass(frozen=True)
 class Person:
     """One of the demo's people."""
@@ -53,6 +63,12 @@ class Person:
     role: Role
 
 
+WEEK_CAST = (
+    Person("mia", "Mia", "Madsen", Role.DEVELOPER),
+    Person("odd", "Odd", "Olsen", Role.DEVELOPER),
+    Person("rune", "Rune", "Ravn", Role.REVIEWER),
+    Person("amal", "Amal", "Aziz", Role.ADMIN),
+)
 CAST: dict[str, tuple[str, tuple[Person, ...]]] = {
     "acme": (
         "Acme",
@@ -80,6 +96,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--password", help="password of new accounts; needed outside demo mode, where it is secret")
+        parser.add_argument("--week", action="store_true", help="add a tenant with a week of work (demo mode only)")
         parser.add_argument("--page", metavar="URL", help="the page that the agents fetch (default: the site's own)")
 
     def handle(self, **options: Any) -> None:
@@ -89,14 +106,39 @@ class Command(BaseCommand):
         page = options["page"] or f"http://{settings.ROUTEKIT_BIND}/demo/page/"
         with transaction.atomic(durable=True):
             for slug, (name, people) in CAST.items():
-                tenant, _ = Tenant.objects.get_or_create(slug=slug, defaults={"name": name})
-                for person in people:
-                    _join(tenant, person, password)
-                for tool, mode in ALLOWANCES.items():
-                    ToolAllowance.objects.get_or_create(tenant=tenant, tool=tool, defaults={"mode": mode})
-                _give_agent(tenant, page)
+                _settle(slug, name, people, ALLOWANCES, password=password, page=page)
         for slug in CAST:
-            _write_notes(_root(slug))
+            _write(_root(slug), {"notes.txt": NOTES})
+        if options["week"] and not Tenant.objects.filter(slug=BUSY).exists():
+            self._make_week(password, page)
+
+    def _make_week(self, password: str, page: str) -> None:
+        """Once: whoever wants it afresh deletes the data directory."""
+        with transaction.atomic(durable=True):
+            agent = _settle(BUSY, "Meridian Freight", WEEK_CAST, BUSY_ALLOWANCES, password=password, page=page)
+        _write(_root(BUSY), FILES)
+        self.stdout.write("Making a week of work to look at")
+        address = urlsplit(page)
+        with page_served(address.hostname or "", address.port or 80, lambda: PAGE_TEXT):
+            play(agent, page, database_now())
+
+
+def _settle(
+    slug: str,
+    name: str,
+    people: Iterable[Person],
+    allowances: Mapping[str, AllowanceMode],
+    *,
+    password: str,
+    page: str,
+) -> Agent:
+    """The tenant with its people, its allow-list and its agent; what is missing of them is made."""
+    tenant, _ = Tenant.objects.get_or_create(slug=slug, defaults={"name": name})
+    for person in people:
+        _join(tenant, person, password)
+    for tool, mode in allowances.items():
+        ToolAllowance.objects.get_or_create(tenant=tenant, tool=tool, defaults={"mode": mode})
+    return _give_agent(tenant, page)
 
 
 def _join(tenant: Tenant, person: Person, password: str) -> None:
@@ -117,7 +159,7 @@ def _root(slug: str) -> Path:
     return folder
 
 
-def _give_agent(tenant: Tenant, page: str) -> None:
+def _give_agent(tenant: Tenant, page: str) -> Agent:
     """The tenant's agent; its address follows the page, which moves with the port that the site listens on."""
     host = page.split("://", 1)[1].split("/", 1)[0]
     settled = {
@@ -138,10 +180,14 @@ def _give_agent(tenant: Tenant, page: str) -> None:
     )
     if not made and {name: getattr(agent, name) for name in settled} != settled:
         Agent.objects.filter(pk=agent.pk).update(**settled, version=agent.version + 1)
+        agent.refresh_from_db()
+    return agent
 
 
-def _write_notes(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    notes = folder / "notes.txt"
-    if not notes.exists():
-        notes.write_text(NOTES, encoding="utf-8")
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    """Put files into an agent's folder, but for those that are there."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text(text, encoding="utf-8")
