@@ -13,7 +13,7 @@ from django.db.models.expressions import Combinable
 
 from agents.states import RUN_FINISHED, CallState, RunState
 from approvals.models import ApprovalGate
-from approvals.states import GateState
+from approvals.states import UNDOABLE, GateState
 from routekit_site.tenancy.models import Tenant, User
 
 # The version of the run engine that a row needs. A worker whose own is lower leaves the run to a newer one.
@@ -230,7 +230,7 @@ class ToolCallQuerySet(models.QuerySet["ToolCall"]):
 
     def undecided(self, now: datetime | Combinable) -> ToolCallQuerySet:
         """Calls whose gate still waits for a person, or was decided and can still be undone."""
-        held = Q(gate__state__in=[GateState.APPROVED, GateState.REJECTED], gate__hold_until__gt=now)
+        held = Q(gate__state__in=UNDOABLE, gate__hold_until__gt=now)
         return self.filter(
             Q(gate__state=GateState.PENDING) | held,
             state__in=[CallState.GATED, CallState.UNKNOWN],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,11 +18,13 @@ from agents.execution import holds, sandbox_policy, within
 from agents.models import Agent, ModelReply, Run, ToolCall
 from agents.states import RUN_FINISHED, CallState, RunState
 from approvals import pages as approval_pages
-from approvals.gates import can_decide, can_view_gate
+from approvals import remarks
+from approvals.gates import can_decide, can_take_back, can_view_gate
 from approvals.manifests import ToolManifest, all_manifests
-from approvals.models import ApprovalGate
+from approvals.models import ApprovalGate, RemarkKind
 from approvals.policy import decide
 from approvals.policy_facts import policy_facts
+from approvals.remarks import Said
 from approvals.states import GateState
 from approvals.types import Allow, CallFacts, Deny, PolicyFacts, ToolFilter
 from routekit_site.tenancy.models import User
@@ -29,12 +32,21 @@ from routekit_site.tenancy.templatetags.screens import duration, milliseconds
 
 PAGE = 50
 _SHORT = 80
-_OPEN = {CallState.GATED, CallState.RUNNING, CallState.FAILED, CallState.REJECTED, CallState.DENIED, CallState.UNKNOWN}
-_NEVER_RAN = {CallState.DENIED, CallState.REJECTED, CallState.EXPIRED, CallState.WITHDRAWN}
+_OPEN = {
+    CallState.GATED,
+    CallState.RUNNING,
+    CallState.FAILED,
+    CallState.REJECTED,
+    CallState.DENIED,
+    CallState.UNKNOWN,
+    CallState.ANSWERED,
+}
+_NEVER_RAN = {CallState.DENIED, CallState.REJECTED, CallState.ANSWERED, CallState.EXPIRED, CallState.WITHDRAWN}
 _CALL_WORDS = {
     CallState.GATED: "waits for a person",
     CallState.PERMITTED: "may run",
     CallState.UNKNOWN: "outcome unknown",
+    CallState.ANSWERED: "answered by a person",
 }
 
 
@@ -193,6 +205,11 @@ class WaitView:
     decide_by: datetime
     url: str
     can_decide: bool
+    said: list[Said]
+    open_question: bool
+    can_answer: bool
+    can_take_back: bool
+    remark_key: str
 
 
 def run_page(run: Run, user: User) -> dict[str, Any]:
@@ -237,17 +254,24 @@ def run_facts(run: Run, user: User) -> dict[str, Any]:
 
 def waits_of(run: Run, user: User) -> list[WaitView]:
     """The gates that hold the run up."""
-    return [
-        WaitView(
-            id=str(gate.id),
-            sentence=approval_pages.sentence_of(gate),
-            approvers=approval_pages.approvers(gate),
-            decide_by=gate.decide_by,
-            url=resolve_url("gate", gate.id) if can_view_gate(user, gate) else "",
-            can_decide=can_decide(user, gate),
-        )
-        for gate in approval_pages.open_of_run(run.id)
-    ]
+    return [_wait(gate, user) for gate in approval_pages.open_of_run(run.id)]
+
+
+def _wait(gate: ApprovalGate, user: User) -> WaitView:
+    said = remarks.of_gate(gate)
+    return WaitView(
+        id=str(gate.id),
+        sentence=approval_pages.sentence_of(gate),
+        approvers=approval_pages.approvers(gate),
+        decide_by=gate.decide_by,
+        url=resolve_url("gate", gate.id) if can_view_gate(user, gate) else "",
+        can_decide=can_decide(user, gate),
+        said=said,
+        open_question=any(each.open for each in said),
+        can_answer=remarks.can_remark(user, gate, RemarkKind.ANSWER),
+        can_take_back=can_take_back(user, gate),
+        remark_key=uuid.uuid4().hex,
+    )
 
 
 def steps_of(replies: Sequence[ModelReply], calls: Sequence[ToolCall], user: User) -> list[StepView]:

@@ -25,6 +25,7 @@ class CallState(StrEnum):
     PERMITTED = "permitted"
     GATED = "gated"
     REJECTED = "rejected"
+    ANSWERED = "answered"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
     RUNNING = "running"
@@ -57,6 +58,7 @@ CALL_TRANSITIONS: frozenset[tuple[CallState, CallState]] = frozenset(
         (CallState.PROPOSED, CallState.WITHDRAWN),
         (CallState.GATED, CallState.PERMITTED),
         (CallState.GATED, CallState.REJECTED),
+        (CallState.GATED, CallState.ANSWERED),
         (CallState.GATED, CallState.EXPIRED),
         (CallState.GATED, CallState.WITHDRAWN),
         (CallState.GATED, CallState.DENIED),
@@ -69,6 +71,7 @@ CALL_TRANSITIONS: frozenset[tuple[CallState, CallState]] = frozenset(
         (CallState.RUNNING, CallState.FAILED),
         (CallState.RUNNING, CallState.UNKNOWN),
         (CallState.UNKNOWN, CallState.PERMITTED),
+        (CallState.UNKNOWN, CallState.ANSWERED),
         (CallState.UNKNOWN, CallState.WITHDRAWN),
         (CallState.UNKNOWN, CallState.SUCCEEDED),
         (CallState.UNKNOWN, CallState.FAILED),

@@ -220,6 +220,11 @@ def words_for_rejected(reason: str) -> str:
     return f"A reviewer rejected this call, so it did not run.{why} Don't propose the same call again."
 
 
+def words_for_answered(answer: str) -> str:
+    """What the model is told of a call that a person answered in the tool's place."""
+    return f"A person answered in the tool's place; the call did not run. Their answer:\n{answer}"
+
+
 def words_for_expired() -> str:
     """What the model is told of a call that nobody decided."""
     return "Nobody decided about this call in time, so it did not run. Nobody said no; it may be proposed again."

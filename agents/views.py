@@ -24,6 +24,7 @@ from approvals import gates
 from approvals.errors import ApprovalError, BadBallot, BadEdit, NotPresentable
 from approvals.models import ApprovalGate
 from approvals.states import GateState
+from approvals.views.finding import gate_for, note_refusal, sent_of
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.errors import NotVisible
 from routekit_site.tenancy.limits import Rate, check_rate
@@ -221,11 +222,7 @@ _ARGUMENT = "argument-"
 
 def _gate(request: TenantRequest, gate_id: uuid.UUID) -> ApprovalGate:
     """The gate, when the person may decide it."""
-    found = ApprovalGate.objects.filter(pk=gate_id).first()
-    if found is None:
-        raise NotVisible
-    gates.check_decide(request.user, found)
-    return found
+    return gate_for(request, gate_id, gates.check_decide, sent_of(request, "edit"))
 
 
 @sensitive_post_parameters()
@@ -242,6 +239,8 @@ def edit_call(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
             raise NotEditable
         return _editor(request, gate)
     except (ApprovalError, AgentError) as error:
+        if request.method == "POST":
+            note_refusal(request.user, gate, sent_of(request, "edit"), error)
         if wants_json(request):
             return problem(409, str(error))
         facts = {"gate": gate, "view": gate.presentation, "problem": str(error), "closed": True, "place": "queue"}

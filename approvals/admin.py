@@ -20,13 +20,14 @@ from django.utils.html import format_html
 from approvals import (
     allow_list,
     notice_admin,  # noqa: F401 - Django finds an app's admin pages through this module
+    reveal_admin,  # noqa: F401 - as above
     rules,
 )
 from approvals.admin_forms import ImportForm, TenantPolicyForm, ToolAllowanceForm
 from approvals.constraints import sentence
 from approvals.errors import RulePastRevoking
 from approvals.models import TenantPolicy, ToolAllowance, ToolRule
-from approvals.policy_facts import constraints_from
+from approvals.policy_facts import APPROVER_ROLES, constraints_from
 from approvals.recorded_calls import VERDICT_NAMES
 from approvals.simulation import draft, simulate, tested
 from routekit_site.tenancy.access import tenants_with
@@ -162,6 +163,7 @@ class ToolAllowanceAdmin(PolicyAdmin):
                 "fields": (
                     "approver_roles",
                     "approvals_needed",
+                    "approver_expression",
                     "four_eyes",
                     "decide_by_seconds",
                     "execute_by_seconds",
@@ -179,8 +181,9 @@ class ToolAllowanceAdmin(PolicyAdmin):
     @admin.display(description="approval by")
     def approvers(self, obj: ToolAllowance) -> str:
         """Who has to approve, in a few words."""
-        roles = " or ".join(obj.approver_roles or allow_list.APPROVER_ROLES)
-        return f"{obj.approvals_needed} of {roles}" + (", not the submitter" if obj.four_eyes else "")
+        roles = " or ".join(obj.approver_roles or APPROVER_ROLES)
+        who = obj.approver_expression or f"{obj.approvals_needed} of {roles}"
+        return who + (", not the submitter" if obj.four_eyes else "")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any] | tuple[Any, ...]:
         """An entry stays with its tool and its tenant."""

@@ -10,6 +10,7 @@ from django.conf import settings
 from approvals import allow_list, manifests
 from approvals.errors import BadAllowList
 from approvals.models import TenantPolicy, ToolAllowance
+from approvals.policy_facts import APPROVER_ROLES
 from approvals.types import ToolPermission
 from routekit_site.tenancy.fields import JSONField
 from routekit_site.tenancy.models import Tenant
@@ -43,7 +44,7 @@ class ToolAllowanceForm(_AllowanceForm):
     )
     approver_roles = forms.MultipleChoiceField(
         required=False,
-        choices=[(role, role) for role in allow_list.APPROVER_ROLES],
+        choices=[(role, role) for role in APPROVER_ROLES],
         widget=forms.CheckboxSelectMultiple,
         help_text="Who may approve; none ticked means any of them.",
     )
@@ -64,6 +65,7 @@ class ToolAllowanceForm(_AllowanceForm):
             "reversibility",
             "approver_roles",
             "approvals_needed",
+            "approver_expression",
             "four_eyes",
             "decide_by_seconds",
             "execute_by_seconds",
@@ -72,6 +74,8 @@ class ToolAllowanceForm(_AllowanceForm):
             "mode": _MODE_HELP,
             "reversibility": "Instead of the tool's own class. Calls that can't be undone always need a person.",
             "approvals_needed": "How many different people have to approve.",
+            "approver_expression": "Instead of roles and number: people and roles joined by and, or, such as "
+            '"reviewer and admin" or "2 reviewers or admin". One person counts once.',
             "four_eyes": "Whoever submitted the run can't approve its calls.",
             "decide_by_seconds": "Nobody decides in time: the call expires. Empty: the tenant's setting.",
             "execute_by_seconds": "An approval not used in time lapses. Empty: the tenant's setting.",
@@ -119,6 +123,13 @@ class TenantPolicyForm(_PolicyForm):
         widget=forms.CheckboxSelectMultiple,
         help_text="Calls of tools that use one of them wait for a person, unless the allow-list says allow.",
     )
+    escalation_roles = forms.MultipleChoiceField(
+        required=False,
+        label="Second group",
+        choices=[(role, role) for role in APPROVER_ROLES],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Called when nobody has decided in half of the time; may then stand in for the first.",
+    )
     approval_callback = forms.ChoiceField(
         required=False,
         help_text="Asked about calls with such a permission before a person is. The operator names what can be chosen.",
@@ -135,6 +146,7 @@ class TenantPolicyForm(_PolicyForm):
             "rejection_hold_seconds",
             "decide_by_seconds",
             "execute_by_seconds",
+            "escalation_roles",
         ]
         help_texts: ClassVar = {
             "approval_hold_seconds": "How long an approval can be undone before its call runs; at most 600.",

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, ValidationError
 
 from approvals import manifests
+from approvals.approvers import parsed
 from approvals.constraint_checks import checked
-from approvals.errors import BadAllowList, BadConstraint, UnknownTool
+from approvals.errors import BadAllowList, BadConstraint, BadExpression, UnknownTool
 from approvals.gates import needs_transaction
 from approvals.models import TenantPolicy, ToolAllowance
+from approvals.policy_facts import APPROVER_ROLES
 from approvals.types import AllowanceMode, JSONValue, PolicyModel, Reversibility
-from routekit_site.tenancy.roles import CAPABILITIES, Capability
 from traces import ledger
 from traces.kinds import LedgerKind
 
@@ -30,7 +31,6 @@ MAX_APPROVALS = 5
 MIN_CLOCK = timedelta(seconds=10)
 MAX_CLOCK = timedelta(days=30)
 MAX_HOLD_SECONDS = 600
-APPROVER_ROLES = tuple(sorted(role.value for role, may in CAPABILITIES.items() if Capability.DECIDE_GATE in may))
 Clock = Annotated[int, Field(ge=MIN_CLOCK.total_seconds(), le=MAX_CLOCK.total_seconds())]
 
 _FIELDS = (
@@ -40,6 +40,7 @@ _FIELDS = (
     "reversibility",
     "approver_roles",
     "approvals_needed",
+    "approver_expression",
     "four_eyes",
     "decide_by_seconds",
     "execute_by_seconds",
@@ -51,6 +52,7 @@ _POLICY_FIELDS = (
     "rejection_hold_seconds",
     "decide_by_seconds",
     "execute_by_seconds",
+    "escalation_roles",
 )
 
 
@@ -63,6 +65,7 @@ class Entry(PolicyModel):
     reversibility: Reversibility | None = None
     approver_roles: tuple[str, ...] = ()
     approvals_needed: int = Field(default=1, ge=1, le=MAX_APPROVALS)
+    approver_expression: str = Field(default="", max_length=200)
     four_eyes: bool = True
     decide_by_seconds: Clock | None = None
     execute_by_seconds: Clock | None = None
@@ -91,15 +94,26 @@ def problems(row: ToolAllowance) -> dict[str, list[str]]:
     else:
         if constraints and row.mode == AllowanceMode.DENY:
             found["constraints"] = ["A denied tool takes no constraints: nothing of it is let through."]
+    found |= _bad_approvers(row)
+    for name in ("decide_by_seconds", "execute_by_seconds"):
+        clock_problem = bad_clock(getattr(row, name))
+        if clock_problem:
+            found[name] = [clock_problem]
+    return found
+
+
+def _bad_approvers(row: ToolAllowance) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
     strangers = sorted(set(row.approver_roles or ()) - set(APPROVER_ROLES))
     if strangers:
         found["approver_roles"] = [f"{', '.join(strangers)} can't approve. Who can: {', '.join(APPROVER_ROLES)}."]
     if not 1 <= (row.approvals_needed or 0) <= MAX_APPROVALS:
         found["approvals_needed"] = [f"Between 1 and {MAX_APPROVALS} people have to approve."]
-    for name in ("decide_by_seconds", "execute_by_seconds"):
-        clock_problem = bad_clock(getattr(row, name))
-        if clock_problem:
-            found[name] = [clock_problem]
+    if row.approver_expression:
+        try:
+            parsed(row.approver_expression, APPROVER_ROLES)
+        except BadExpression as error:
+            found["approver_expression"] = [str(error)]
     return found
 
 

@@ -14,6 +14,8 @@ from approvals.canonical import canonical
 from approvals.errors import (
     AlreadyDecided,
     AlreadyVoted,
+    AnswerMissing,
+    AnswerTooLong,
     BadBallot,
     Expired,
     HoldOver,
@@ -27,7 +29,7 @@ from approvals.errors import (
 from approvals.integrity import gate_faults, stored_binding
 from approvals.models import ApprovalGate, Decision, DecisionKind
 from approvals.presentation import shows_arguments
-from approvals.states import GateState
+from approvals.states import UNDOABLE, GateState
 from approvals.types import Amendment
 from routekit_site.tenancy.access import check_capability, membership_of
 from routekit_site.tenancy.encryption import fingerprint
@@ -38,6 +40,7 @@ from routekit_site.tenancy.roles import Capability, capabilities_of
 Check = Callable[[User | AnonymousUser, ApprovalGate], Membership]
 
 MAX_REASON = 4000
+MAX_ANSWER = 20_000
 _MAX_KEY = 64
 
 
@@ -45,14 +48,16 @@ _MAX_KEY = 64
 class Ballot:
     """What a reviewer sent: what they decided, the digests that their page showed, and the form's own key.
 
-    `idempotency_key` is 1 to 64 characters, made with the form: the same form sent twice is one decision.
+    `idempotency_key` is 1 to 64 characters, made with the form: the same form sent twice is one decision. `answer` is
+    what the model is told in the tool's place, and empty for any other kind.
     """
 
-    kind: Literal["approve", "reject"]
+    kind: Literal["approve", "reject", "respond"]
     digest: str
     view_digest: str
     idempotency_key: str
     reason: str = ""
+    answer: str = ""
 
 
 def check_decide(user: User | AnonymousUser, gate: ApprovalGate) -> Membership:
@@ -66,8 +71,8 @@ def check_decide(user: User | AnonymousUser, gate: ApprovalGate) -> Membership:
     membership = check_capability(user, gate.tenant_id, Capability.DECIDE_GATE)
     if gate.four_eyes and user.pk == gate.requester_id:
         raise OwnRun
-    if membership.role not in gate.approver_roles:
-        needed = " or ".join(gate.approver_roles) or "nobody"
+    if membership.role not in gate.deciding_roles:
+        needed = " or ".join(gate.deciding_roles) or "nobody"
         message = (
             f"This call has to be decided by: {needed}. Your role in {membership.tenant.name} is {membership.role}."
         )
@@ -120,6 +125,25 @@ def can_undo(user: User | AnonymousUser, gate: ApprovalGate) -> bool:
     return _passes(check_undo, user, gate)
 
 
+def check_take_back(user: User | AnonymousUser, gate: ApprovalGate) -> Membership:
+    """The membership under which `user` may take the request back: the submitter, and whoever may cancel any run.
+
+    Raises:
+        NotVisible: no member of the gate's tenant.
+        NotAllowed: a member who may not.
+    """
+    membership = check_view_gate(user, gate)
+    any_run = Capability.CANCEL_ANY_RUN in capabilities_of(membership.role)
+    if user.pk != gate.requester_id and not any_run:
+        raise NotAllowed("Only the person who submitted the job, or an admin of the tenant, can take this back.")
+    return membership
+
+
+def can_take_back(user: User | AnonymousUser, gate: ApprovalGate) -> bool:
+    """Whether `check_take_back` would pass."""
+    return _passes(check_take_back, user, gate)
+
+
 def _passes(check: Check, user: User | AnonymousUser, gate: ApprovalGate) -> bool:
     try:
         check(user, gate)
@@ -137,6 +161,7 @@ def decisions_around(gate: ApprovalGate, user: User, key: str) -> list[Decision]
 def ballot_fingerprint(gate: ApprovalGate, ballot: Ballot) -> str:
     """Tells two ballots apart without keeping the raw reason: a keyed fingerprint of all that was sent."""
     sent = [str(gate.id), ballot.kind, ballot.digest, ballot.view_digest, ballot.reason]
+    sent += [ballot.answer] if ballot.answer else []
     return fingerprint(gate.tenant_id, canonical(sent))
 
 
@@ -158,12 +183,28 @@ def check_form(ballot: Ballot) -> None:
     """Refuse a ballot that no page of ours sends.
 
     Raises:
-        BadBallot: an unknown kind, or a missing or over-long key.
+        BadBallot: an unknown kind, or a missing or over-long key, or an answer where none belongs.
         ReasonTooLong: a reason of more than 4,000 characters.
+        AnswerMissing, AnswerTooLong: an answer of no words, or of more than 20,000 characters.
     """
     if ballot.kind not in DecisionKind.values:
         raise BadBallot
     check_sent(ballot)
+    if ballot.kind == "respond":
+        _check_answer(ballot.answer)
+    elif ballot.answer:
+        raise BadBallot
+
+
+def _check_answer(answer: str) -> None:
+    if not answer.strip():
+        raise AnswerMissing
+    if len(answer) > MAX_ANSWER:
+        raise AnswerTooLong
+    try:
+        answer.encode()
+    except UnicodeEncodeError as error:
+        raise BadBallot from error
 
 
 def check_sent(sent: Ballot | Amendment) -> None:
@@ -191,16 +232,30 @@ def check_ballot(
         Tampered: the stored gate is not the one that was opened.
     """
     standing = [decision for decision in decisions if decision.gate_id == gate.id and decision.undone_at is None]
-    if gate.state == GateState.EXPIRED or (gate.state == GateState.PENDING and now >= gate.decide_by):
-        raise Expired
-    if gate.state != GateState.PENDING:
-        raise _already_decided(gate, standing, now)
+    _check_waiting(gate, standing, now)
     if any(decision.decided_by_id == user.pk for decision in standing):
         raise AlreadyVoted
     if (ballot.digest, ballot.view_digest) != (gate.digest, gate.view_digest):
         raise StaleView
     if gate_faults(gate) or not _shows_its_call(gate):
         raise Tampered
+
+
+def check_waiting(gate: ApprovalGate, now: datetime) -> None:
+    """Refuse what comes after the decision.
+
+    Raises:
+        Expired, AlreadyDecided: see `check_ballot`.
+    """
+    standing = list(Decision.objects.filter(gate_id=gate.id).standing().select_related("decided_by").in_order())
+    _check_waiting(gate, standing, now)
+
+
+def _check_waiting(gate: ApprovalGate, standing: Sequence[Decision], now: datetime) -> None:
+    if gate.state == GateState.EXPIRED or (gate.state == GateState.PENDING and now >= gate.decide_by):
+        raise Expired
+    if gate.state != GateState.PENDING:
+        raise _already_decided(gate, standing, now)
 
 
 def _shows_its_call(gate: ApprovalGate) -> bool:
@@ -218,8 +273,7 @@ def check_undoable(gate: ApprovalGate, now: datetime) -> None:
     """
     if gate.state in {GateState.PENDING, GateState.EXPIRED, GateState.WITHDRAWN}:
         raise NothingToUndo
-    undoable = gate.state in {GateState.APPROVED, GateState.REJECTED}
-    if not undoable or gate.hold_until is None or now >= gate.hold_until:
+    if gate.state not in UNDOABLE or gate.hold_until is None or now >= gate.hold_until:
         raise HoldOver
 
 
@@ -240,13 +294,19 @@ def names_of(decisions: Sequence[Decision], kind: DecisionKind) -> str:
     )
 
 
+_DECIDED_AS: dict[str, tuple[DecisionKind, str]] = {
+    GateState.REJECTED: (DecisionKind.REJECT, "rejected"),
+    GateState.ANSWERED: (DecisionKind.RESPOND, "answered"),
+}
+
+
 def _already_decided(gate: ApprovalGate, standing: Sequence[Decision], now: datetime) -> AlreadyDecided:
     if gate.state == GateState.WITHDRAWN:
         edited = ApprovalGate.objects.filter(reopens_id=gate.pk, edited_by__isnull=False).select_related("edited_by")
         for successor in edited:
             winner = successor.edited_by.display_name if successor.edited_by else ""
             return AlreadyDecided(winner=winner, state="edited", at=gate.closed_at or now, now=now)
-        return AlreadyDecided(winner="", state="withdrawn", at=gate.closed_at or now, now=now)
-    kind = DecisionKind.REJECT if gate.state == GateState.REJECTED else DecisionKind.APPROVE
-    state = "rejected" if kind == DecisionKind.REJECT else "approved"
+        winner = gate.withdrawn_by.display_name if gate.withdrawn_by else ""
+        return AlreadyDecided(winner=winner, state="withdrawn", at=gate.closed_at or now, now=now)
+    kind, state = _DECIDED_AS.get(gate.state, (DecisionKind.APPROVE, "approved"))
     return AlreadyDecided(winner=names_of(standing, kind), state=state, at=gate.decided_at or now, now=now)

@@ -74,12 +74,48 @@ class ReasonTooLong(BadBallot):
     """The reason is too long: at most 4,000 characters are taken."""
 
 
+class AnswerMissing(BadBallot):
+    """Write what the model should be told in the tool's place."""
+
+
+class AnswerTooLong(BadBallot):
+    """The answer is too long: at most 20,000 characters are taken."""
+
+
 class BadEdit(ApprovalError):
     """The edited arguments can't be used. `field` names the argument that is wrong, or is empty."""
 
     def __init__(self, message: str, field: str = "") -> None:
         self.field = field
         super().__init__(message)
+
+
+class NotWaiting(ApprovalError):
+    """This call does not wait for a decision any more."""
+
+
+class NothingMasked(ApprovalError):
+    """There is no such masked value in this call. Reload the page and choose it again."""
+
+
+class RevealStale(ApprovalError):
+    """What is masked has changed since this call was opened. It is asked about anew in a moment: see the new one."""
+
+
+class ReasonMissing(BadBallot):
+    """Say why you need to see the value: it goes into the record, and the tenant's admins read it."""
+
+
+class WordsMissing(BadBallot):
+    """Write something first."""
+
+
+class WordsTooLong(BadBallot):
+    """That is too long: at most 4,000 characters are taken."""
+
+
+class NothingAsked(ApprovalError):
+    """There is no open question to answer here. Reload the page to see how it stands."""
 
 
 class KeyReused(ApprovalError):
@@ -149,6 +185,10 @@ class RuleOver(ApprovalError):
 
 class RulePastRevoking(ApprovalError):
     """This rule was revoked already."""
+
+
+class BadExpression(ApprovalError):
+    """Write who has to approve like "reviewer and admin" or "2 reviewers or admin"."""
 
 
 class BadAllowList(ApprovalError):

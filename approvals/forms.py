@@ -23,6 +23,7 @@ class DecisionForm(forms.Form):
     idempotency_key = forms.CharField(max_length=64)
     # Its length is for the domain to refuse, in words.
     reason = forms.CharField(required=False)
+    answer = forms.CharField(required=False, strip=False)
     confirm = forms.CharField(required=False, max_length=200)
 
     def __init__(self, data: Any, *, gate: ApprovalGate) -> None:
@@ -61,6 +62,7 @@ class DecisionForm(forms.Form):
             view_digest=data["view_digest"],
             idempotency_key=data["idempotency_key"],
             reason=data["reason"],
+            answer=data["answer"] if data["kind"] == DecisionKind.RESPOND else "",
         )
 
 

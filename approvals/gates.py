@@ -9,49 +9,52 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from django.db import IntegrityError, connection
-from django.db.models import F
+from django.db import IntegrityError
 
 from approvals import publishing
 from approvals.ballots import (
     Ballot,
     ballot_fingerprint,
     can_decide,
+    can_take_back,
     can_undo,
     can_view_gate,
     check_ballot,
     check_decide,
     check_form,
     check_sent,
+    check_take_back,
     check_undo,
     check_undoable,
     check_view_gate,
+    check_waiting,
     count_approvals,
     decisions_around,
     earlier_answer,
 )
 from approvals.binding import change_of, digest_of
+from approvals.closing import escalate, expire, lapse, withdraw
 from approvals.errors import (
-    GateMoved,
     KeyReused,
-    NeedsTransaction,
     NotApproved,
     StillHeld,
     UnknownGate,
 )
-from approvals.models import ApprovalGate, Decision, DecisionKind, TenantPolicy
+from approvals.integrity import enough
+from approvals.models import ApprovalGate, Decision, DecisionKind
+from approvals.moving import hold_of, locked, move_gate, needs_transaction
 from approvals.opening import GateRequest, amended_gate, new_gate
 from approvals.presentation import redacted_change
 from approvals.redemption import Drifted, drift, permit_of
 from approvals.signing import decision_facts, sign_decision
-from approvals.standing import Held, Ready, Refused, Spent, Standing, Waiting, standing
-from approvals.states import GateMove, GateState, after
+from approvals.standing import Answered, Held, Ready, Refused, Spent, Standing, Waiting, standing
+from approvals.states import GateMove, GateState
 from approvals.types import Amendment, Binding, Deny, Permit, Verdict
+from routekit_site.tenancy.encryption import seal
 from routekit_site.tenancy.errors import NotVisible
 from routekit_site.tenancy.models import User
 from traces import recorder
@@ -60,6 +63,7 @@ from traces.redactors import redact
 
 __all__ = [
     "Amendment",
+    "Answered",
     "Ballot",
     "Drifted",
     "GateRequest",
@@ -70,40 +74,31 @@ __all__ = [
     "Standing",
     "Waiting",
     "can_decide",
+    "can_take_back",
     "can_undo",
     "can_view_gate",
     "check_amendment",
     "check_decide",
+    "check_take_back",
     "check_undo",
     "check_view_gate",
     "decide",
+    "escalate",
     "expire",
     "grant",
     "lapse",
+    "needs_transaction",
     "open_gate",
     "redeem",
+    "refuse_decision",
     "standing",
     "supersede",
+    "take_back",
     "undo",
     "withdraw",
 ]
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 _NONCE_BYTES = 32
-
-
-def needs_transaction(function: Callable[P, R]) -> Callable[P, R]:
-    """Fail loudly where the caller has opened no transaction: half a move must not be possible."""
-
-    @wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not connection.in_atomic_block:
-            raise NeedsTransaction
-        return function(*args, **kwargs)
-
-    return checked
 
 
 @needs_transaction
@@ -136,7 +131,7 @@ def decide(gate_id: uuid.UUID, user: User, ballot: Ballot, *, now: datetime) -> 
         NoSigningKey: this is not the web tier.
     """
     check_form(ballot)
-    gate = _locked(gate_id)
+    gate = locked(gate_id)
     membership = check_decide(user, gate)
     decisions = decisions_around(gate, user, ballot.idempotency_key)
     earlier = earlier_answer(gate, user, ballot, decisions)
@@ -144,10 +139,10 @@ def decide(gate_id: uuid.UUID, user: User, ballot: Ballot, *, now: datetime) -> 
         return earlier
     check_ballot(gate, user, ballot, decisions, now)
     decision = _store_decision(gate, user, membership.role, ballot, now)
-    approvals = count_approvals(gate, [*decisions, decision])
-    _count_decision(gate, decision, approvals, now)
+    cast = [*decisions, decision]
+    _count_decision(gate, decision, cast, now)
     _record_decision(gate, decision, user, now)
-    publishing.announce(gate, now, approvals=approvals)
+    publishing.announce(gate, now, approvals=count_approvals(gate, cast))
     return decision
 
 
@@ -172,10 +167,10 @@ def supersede(
         Expired, AlreadyDecided, AlreadyVoted, StaleView, Tampered: see `check_ballot`.
         BadGateRequest: the request is of another call, or its parts are not of one.
     """
-    gate = _locked(gate_id)
+    gate = locked(gate_id)
     check_amendment(gate, user, amendment, now=now)
     opened = amended_gate(gate, user, amendment, request, nonce=_nonce(), now=now)
-    _move(gate, GateMove.SUPERSEDE, closed_at=now)
+    move_gate(gate, GateMove.SUPERSEDE, closed_at=now)
     opened.save(force_insert=True)
     publishing.superseded(gate, opened, user, str(redact(gate.tenant_id, amendment.reason)), now)
     return opened
@@ -192,11 +187,11 @@ def undo(gate_id: uuid.UUID, user: User, *, now: datetime) -> ApprovalGate:
         NotVisible, NotAllowed, OwnRun: see `check_undo`.
         NothingToUndo, HoldOver: see `check_undoable`.
     """
-    gate = _locked(gate_id)
+    gate = locked(gate_id)
     check_undo(user, gate)
     check_undoable(gate, now)
     undone = gate.state
-    _move(
+    move_gate(
         gate,
         GateMove.UNDO,
         nonce=_nonce(),
@@ -214,40 +209,34 @@ def undo(gate_id: uuid.UUID, user: User, *, now: datetime) -> ApprovalGate:
 
 
 @needs_transaction
-def expire(now: datetime, limit: int = 500) -> int:
-    """Close the gates that nobody decided in time, oldest first; answers how many. An expired gate denies its call."""
-    overdue = ApprovalGate.objects.overdue(now).order_by("decide_by", "id")
-    gates = list(overdue.select_for_update(skip_locked=True)[:limit])
-    _close(gates, GateMove.EXPIRE, now, {"reason": "Nobody decided in time."})
-    publishing.ring(gates)
-    return len(gates)
+def take_back(gate_id: uuid.UUID, user: User, *, now: datetime) -> ApprovalGate:
+    """The submitter (or an admin) takes the request for one call back: the call will not run, the run goes on.
 
-
-@needs_transaction
-def lapse(now: datetime, limit: int = 500) -> int:
-    """Close the approvals that were not used in time, oldest first; answers how many."""
-    unused = ApprovalGate.objects.unused(now).order_by("execute_by", "id")
-    gates = list(unused.select_for_update(skip_locked=True)[:limit])
-    _close(gates, GateMove.LAPSE, now, {"reason": "The approval was not used in time."})
-    publishing.ring(gates)
-    return len(gates)
-
-
-@needs_transaction
-def withdraw(run_id: uuid.UUID, *, now: datetime, why: str) -> int:
-    """Close every open gate of a run that was cancelled or has ended; answers how many.
-
-    A gate that waits is WITHDRAWN; an approval that was not used is LAPSED. Neither can let its call run any more.
+    Raises:
+        NotVisible, NotAllowed: see `check_take_back`.
+        Expired, AlreadyDecided: it is too late, with who was faster.
     """
-    gates = list(ApprovalGate.objects.of_run(run_id).open().order_by("id").select_for_update())
-    waiting = [gate for gate in gates if gate.state == GateState.PENDING]
-    approved = [gate for gate in gates if gate.state == GateState.APPROVED]
-    for gate in waiting:
-        _move(gate, GateMove.WITHDRAW, closed_at=now)
-    for gate in approved:
-        _move(gate, GateMove.LAPSE, closed_at=now)
-    publishing.tell_closed(gates, now, {"reason": why})
-    return len(gates)
+    gate = locked(gate_id)
+    check_take_back(user, gate)
+    check_waiting(gate, now)
+    move_gate(gate, GateMove.WITHDRAW, closed_at=now, withdrawn_by=user)
+    facts = {"kind": "withdraw", "reason": "Taken back by the submitter."}
+    publishing.record(gate, EventKind.GATE_CLOSED, now, facts, actor=user.get_username())
+    publishing.append(gate, user, facts, now)
+    publishing.announce(gate, now, submitter=gate.requester_id)
+    publishing.ring([gate])
+    return gate
+
+
+@needs_transaction
+def refuse_decision(
+    gate: ApprovalGate, user: User, sent: Mapping[str, str], error: Exception, *, now: datetime
+) -> None:
+    """Put a refused decision on record. In a transaction of its own: that of the decision was rolled back.
+
+    `sent` says what was tried: `kind`, and the digests of the page where there were any.
+    """
+    publishing.decision_refused(gate, user, sent, error, now)
 
 
 @needs_transaction
@@ -264,7 +253,7 @@ def redeem(gate_id: uuid.UUID, current: Binding, verdict: Verdict, *, now: datet
         NotPresentable: it has changed, and the redactor failed on the difference.
     """
     try:
-        gate = _locked(gate_id)
+        gate = locked(gate_id)
     except NotVisible as error:
         raise UnknownGate from error
     if gate.state != GateState.APPROVED:
@@ -275,7 +264,7 @@ def redeem(gate_id: uuid.UUID, current: Binding, verdict: Verdict, *, now: datet
     found = drift(gate, decisions, current, verdict, now)
     if found:
         return _refuse(gate, found, verdict, now)
-    _move(gate, GateMove.REDEEM, closed_at=now)
+    move_gate(gate, GateMove.REDEEM, closed_at=now)
     permit = permit_of(current, gate.digest, gate.nonce, gate.id, now)
     publishing.record(gate, EventKind.PERMIT_ISSUED, now, {"permit": str(permit.id)})
     publishing.announce(gate, now)
@@ -296,39 +285,16 @@ def grant(binding: Binding, *, now: datetime) -> Permit:
     return permit
 
 
-def _locked(gate_id: uuid.UUID) -> ApprovalGate:
-    """The gate, its row locked until the end of the transaction."""
-    gate = ApprovalGate.objects.select_for_update().filter(pk=gate_id).first()
-    if gate is None:
-        raise NotVisible
-    return gate
-
-
-def _move(gate: ApprovalGate, move: GateMove | None, **columns: Any) -> None:
-    """Compare and set. `move` None keeps the state (a vote that does not decide yet); the version grows all the same.
-
-    Raises:
-        GateMoved: the row is not as `gate` knows it, or the table has no such move.
-    """
-    state = after(GateState(gate.state), move) if move else GateState(gate.state)
-    if state is None:
-        raise GateMoved
-    unmoved = ApprovalGate.objects.filter(pk=gate.pk, state=gate.state, version=gate.version)
-    if unmoved.update(state=state, version=F("version") + 1, **columns) != 1:
-        raise GateMoved
-    gate.state, gate.version = state, gate.version + 1
-    for column, value in columns.items():
-        setattr(gate, column, value)
-
-
 def _store_decision(gate: ApprovalGate, user: User, role: str, ballot: Ballot, now: datetime) -> Decision:
+    said = ballot.answer or ballot.reason
     decision = Decision(
         gate=gate,
         kind=DecisionKind(ballot.kind),
         decided_by=user,
         decided_at=now,
         role=role,
-        reason=str(redact(gate.tenant_id, ballot.reason)) if ballot.reason else "",
+        reason=str(redact(gate.tenant_id, said)) if said else "",
+        answer_sealed=seal(ballot.answer) if ballot.answer else None,
         digest=ballot.digest,
         view_digest=ballot.view_digest,
         redactor_version=gate.redactor_version,
@@ -345,24 +311,22 @@ def _store_decision(gate: ApprovalGate, user: User, role: str, ballot: Ballot, n
     return decision
 
 
-def _count_decision(gate: ApprovalGate, decision: Decision, approvals: int, now: datetime) -> None:
-    """Move the gate as the decision asks: one rejection rejects, the last approval needed approves."""
+def _count_decision(gate: ApprovalGate, decision: Decision, cast: Sequence[Decision], now: datetime) -> None:
+    """Move the gate as the decision asks: one rejection or answer is enough, the last approval needed approves."""
     if decision.kind == DecisionKind.REJECT:
-        held = _hold(gate.tenant_id, "rejection_hold_seconds")
-        _move(gate, GateMove.REJECT, decided_at=now, hold_until=now + held, closed_at=now)
-    elif approvals >= gate.approvals_needed:
-        until = now + _hold(gate.tenant_id, "approval_hold_seconds")
+        held = hold_of(gate.tenant_id, "rejection_hold_seconds")
+        move_gate(gate, GateMove.REJECT, decided_at=now, hold_until=now + held, closed_at=now)
+    elif decision.kind == DecisionKind.RESPOND:
+        held = hold_of(gate.tenant_id, "approval_hold_seconds")
+        move_gate(gate, GateMove.RESPOND, decided_at=now, hold_until=now + held, closed_at=now)
+    elif enough(gate, [each for each in cast if each.gate_id == gate.id and each.undone_at is None]):
+        until = now + hold_of(gate.tenant_id, "approval_hold_seconds")
         execute_by = until + timedelta(seconds=gate.execute_within_seconds)
-        _move(gate, GateMove.APPROVE, decided_at=now, hold_until=until, execute_by=execute_by)
+        move_gate(gate, GateMove.APPROVE, decided_at=now, hold_until=until, execute_by=execute_by)
     else:
-        _move(gate, None)
+        move_gate(gate, None)
         return
     publishing.ring([gate])
-
-
-def _hold(tenant_id: int, column: str) -> timedelta:
-    policy = TenantPolicy.objects.only(column).filter(pk=tenant_id).first() or TenantPolicy(tenant_id=tenant_id)
-    return timedelta(seconds=getattr(policy, column))
 
 
 def _record_decision(gate: ApprovalGate, decision: Decision, user: User, now: datetime) -> None:
@@ -380,18 +344,12 @@ def _record_decision(gate: ApprovalGate, decision: Decision, user: User, now: da
 
 def _refuse(gate: ApprovalGate, found: Sequence[dict[str, Any]], verdict: Verdict, now: datetime) -> Drifted:
     change = redacted_change(gate.tenant_id, change_of(list(found)))
-    _move(gate, GateMove.LAPSE, closed_at=now)
+    move_gate(gate, GateMove.LAPSE, closed_at=now)
     reasons = [item["text"] for item in change["differences"]]
     if any(item["fact"] == "integrity" for item in found):
         publishing.record(gate, EventKind.VIOLATION, now, {"reasons": reasons})
     publishing.tell_closed([gate], now, {"reasons": reasons})
     return Drifted(change, verdict if isinstance(verdict, Deny) else None)
-
-
-def _close(gates: Sequence[ApprovalGate], move: GateMove, now: datetime, facts: Mapping[str, Any]) -> None:
-    for gate in gates:
-        _move(gate, move, closed_at=now)
-    publishing.tell_closed(gates, now, facts)
 
 
 def _nonce() -> str:

@@ -146,7 +146,8 @@ def _reviewers(decisions: Sequence[Decision]) -> tuple[ReviewerFigures, ...]:
         if times is not None:
             approved = sum(decision.kind == DecisionKind.APPROVE for decision in own)
             name = own[0].decided_by.display_name
-            found.append(ReviewerFigures(person, name, approved, len(own) - approved, times))
+            rejected = sum(decision.kind == DecisionKind.REJECT for decision in own)
+            found.append(ReviewerFigures(person, name, approved, rejected, times))
     return tuple(sorted(found, key=lambda figures: (-figures.times.count, figures.name)))
 
 

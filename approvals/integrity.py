@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
+from approvals.approvers import Alternative, is_met, of_roles, parsed
 from approvals.binding import difference, digest_of, view_digest_of
-from approvals.errors import NotCanonical
-from approvals.models import ApprovalGate, Decision
-from approvals.signing import decision_facts, verify_decision
-from approvals.types import Binding
+from approvals.errors import BadExpression, NotCanonical
+from approvals.models import ApprovalGate, Decision, DecisionKind
+from approvals.signing import is_signed
+from approvals.types import ApproverRequirement, Binding
 from routekit_site.tenancy.encryption import unseal
 from routekit_site.tenancy.errors import DecryptionFailed
 
@@ -56,7 +58,7 @@ def gate_faults(gate: ApprovalGate) -> list[Difference]:
 def decision_faults(gate: ApprovalGate, decision: Decision) -> list[Difference]:
     """What of one standing decision does not hold. Empty where all of it does."""
     found = []
-    if not verify_decision(decision_facts(gate, decision), decision.signature):
+    if not is_signed(gate, decision):
         found.append(_fault("A decision is not signed by the web tier."))
     if decision.nonce != gate.nonce:
         found.append(_fault("A decision was made for an earlier opening of this gate."))
@@ -66,9 +68,37 @@ def decision_faults(gate: ApprovalGate, decision: Decision) -> list[Difference]:
         found.append(_fault("A decision was made on another view of the call."))
     if gate.four_eyes and decision.decided_by_id == gate.requester_id:
         found.append(_fault("The submitter decided."))
-    if decision.role not in gate.approver_roles:
+    if decision.role not in _roles_at(gate, decision):
         found.append(_fault("Somebody decided whose role may not."))
     return found
+
+
+def enough(gate: ApprovalGate, decisions: Sequence[Decision]) -> bool:
+    """Whether the approvals among these standing decisions are those that the gate asks for: one a person."""
+    approvals = {each.decided_by_id: each for each in decisions if each.kind == DecisionKind.APPROVE}
+    late = [each for each in approvals.values() if _is_after_escalation(gate, each)]
+    substitutes = gate.escalation_roles if late else []
+    return is_met(requirement(gate), [each.role for each in approvals.values()], substitutes)
+
+
+def requirement(gate: ApprovalGate) -> tuple[Alternative, ...]:
+    """Who has to approve a gate. An expression that can't be read is met by nobody."""
+    if not gate.approver_expression:
+        return of_roles(gate.approver_roles, gate.approvals_needed)
+    try:
+        return parsed(gate.approver_expression, gate.approver_roles)
+    except BadExpression:
+        return ()
+
+
+def _roles_at(gate: ApprovalGate, decision: Decision) -> list[str]:
+    """The roles that could decide at the moment of a decision: by the signed time, not by a mark in the row."""
+    second = gate.escalation_roles if _is_after_escalation(gate, decision) else []
+    return [*gate.approver_roles, *second]
+
+
+def _is_after_escalation(gate: ApprovalGate, decision: Decision) -> bool:
+    return gate.escalate_at is not None and decision.decided_at >= gate.escalate_at
 
 
 def _view_digest(gate: ApprovalGate) -> str:
@@ -81,11 +111,16 @@ def _view_digest(gate: ApprovalGate) -> str:
 def _requirement_holds(gate: ApprovalGate) -> bool:
     """The columns that say who must approve, against the view, which every decision's signature covers."""
     shown = gate.presentation.get("approvers") if isinstance(gate.presentation, Mapping) else None
-    return shown == {
-        "roles": list(gate.approver_roles),
-        "count": gate.approvals_needed,
-        "four_eyes": gate.four_eyes,
-    }
+    after = gate.escalate_at - gate.opened_at if gate.escalate_at is not None else timedelta()
+    stored = ApproverRequirement(
+        roles=tuple(gate.approver_roles),
+        count=gate.approvals_needed,
+        four_eyes=gate.four_eyes,
+        expression=gate.approver_expression,
+        escalation_roles=tuple(gate.escalation_roles),
+        escalate_after_seconds=round(after.total_seconds()),
+    )
+    return bool(shown == stored.as_shown())
 
 
 def _fault(text: str) -> Difference:

@@ -56,10 +56,18 @@ def new_gate(request: GateRequest, *, nonce: str, now: datetime) -> ApprovalGate
         nonce=nonce,
         opened_at=now,
         decide_by=now + timedelta(seconds=verdict.decide_by_seconds),
+        escalate_at=_escalation(verdict, now),
         execute_within_seconds=verdict.execute_by_seconds,
         reopens_id=request.reopens,
         change=dict(request.change) if request.change is not None else None,
     )
+
+
+def _escalation(verdict: NeedsApproval, now: datetime) -> datetime | None:
+    """When the second group is called; None where there is none."""
+    if not verdict.approvers.escalation_roles:
+        return None
+    return now + timedelta(seconds=verdict.approvers.escalate_after_seconds)
 
 
 def amended_gate(
@@ -87,12 +95,11 @@ def amended_gate(
 def _check_request(request: GateRequest) -> None:
     """Refuse a request whose parts are not of one call: a reviewer would be shown something else than what runs."""
     shown, approvers = request.presentation.data, request.verdict.approvers
-    requirement = {"roles": list(approvers.roles), "count": approvers.count, "four_eyes": approvers.four_eyes}
     agrees = (
         request.manifest.name == request.binding.tool
         and request.manifest.schema_digest == request.binding.tool_schema_digest
         and shown.get("tool", {}).get("name") == request.binding.tool
-        and shown.get("approvers") == requirement
+        and shown.get("approvers") == approvers.as_shown()
         and digest(shown) == request.presentation.view_digest
         and (request.change is None or request.reopens is not None)
     )
@@ -138,4 +145,6 @@ def _verdict_columns(request: GateRequest) -> dict[str, Any]:
         "approver_roles": list(verdict.approvers.roles),
         "approvals_needed": verdict.approvers.count,
         "four_eyes": verdict.approvers.four_eyes,
+        "approver_expression": verdict.approvers.expression,
+        "escalation_roles": list(verdict.approvers.escalation_roles),
     }

@@ -7,15 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 from django.shortcuts import resolve_url
 
-from approvals.gates import can_undo, check_decide
-from approvals.models import ApprovalGate, ApprovalGateQuerySet, Decision
+from approvals import claims, remarks
+from approvals.approvers import in_words
+from approvals.gates import can_take_back, can_undo, check_decide
+from approvals.integrity import requirement
+from approvals.models import ApprovalGate, ApprovalGateQuerySet, Decision, RemarkKind
 from approvals.precedents import similar
+from approvals.remarks import can_remark
+from approvals.reveals import can_reveal, masked_of
 from approvals.rules import can_remember
-from approvals.states import GateState
+from approvals.states import UNDOABLE, GateState
 from routekit_site.tenancy.errors import NotAllowed
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.roles import Capability, capabilities_of
@@ -23,6 +28,7 @@ from routekit_site.tenancy.roles import Capability, capabilities_of
 PAGE = 200
 MOST = 2000
 LATELY = timedelta(days=14)
+_DECIDED = {"approve": "approved", "reject": "rejected", "respond": "answered"}
 PRESETS = ("Not needed for this job", "Wrong target", "Too much at once: split it", "Ask me first, then try again")
 _OUTCOMES: dict[str, str] = {
     GateState.EXPIRED: "Nobody decided in time, so the call was refused.",
@@ -50,8 +56,10 @@ class Row:
     decide_by: datetime
     digest: str
     view_digest: str
-    can_decide: bool
     search: str
+    can_decide: bool = False
+    escalated: bool = False
+    claimed_by: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready: times as ISO 8601 (by Django's encoder)."""
@@ -89,15 +97,17 @@ def _may(membership: Membership, gate: ApprovalGate) -> bool:
     """`can_decide` for a list, under one membership that was just read; each decision asks again by itself."""
     own = gate.four_eyes and gate.requester_id == membership.user_id
     able = Capability.DECIDE_GATE in capabilities_of(membership.role)
-    return able and not own and membership.role in gate.approver_roles
+    return able and not own and membership.role in gate.deciding_roles
 
 
-def rows(gates: Iterable[ApprovalGate], membership: Membership) -> list[Row]:
+def rows(gates: Iterable[ApprovalGate], membership: Membership, now: datetime) -> list[Row]:
     """The rows of gates of the member's tenant, in the order given."""
-    return [_row(gate, membership) for gate in gates]
+    listed = list(gates)
+    claimed = claims.holders(listed, now)
+    return [_row(gate, membership, claimed.get(gate.pk)) for gate in listed]
 
 
-def _row(gate: ApprovalGate, membership: Membership) -> Row:
+def _row(gate: ApprovalGate, membership: Membership, holder: claims.Holder | None) -> Row:
     sentence = sentence_of(gate)
     requester = gate.presentation["submitter"]["name"]
     return Row(
@@ -117,15 +127,17 @@ def _row(gate: ApprovalGate, membership: Membership) -> Row:
         digest=gate.digest,
         view_digest=gate.view_digest,
         can_decide=gate.state == GateState.PENDING and _may(membership, gate),
+        escalated=gate.state == GateState.PENDING and gate.escalated_at is not None,
+        claimed_by=holder.name if holder is not None else "",
         search=f"{gate.tool} {gate.agent_name} {requester} {sentence} {gate.risk}".lower(),
     )
 
 
 def blank_row(now: datetime) -> Row:
     """A row of nothing: the pattern that the page's script fills for calls that arrive."""
-    texts = dict.fromkeys(("id", "url", "state", "tool", "agent", "sentence", "requester", "run", "search"), "")
-    digests = {"digest": "", "view_digest": ""}
-    return Row(**texts, **digests, risk="low", risk_rank=0, version=0, opened_at=now, decide_by=now, can_decide=False)
+    names = ("id", "url", "state", "tool", "agent", "sentence", "requester", "run", "digest", "view_digest", "search")
+    texts: dict[str, Any] = dict.fromkeys(names, "")
+    return Row(**texts, risk="low", risk_rank=0, version=0, opened_at=now, decide_by=now)
 
 
 def waiting(tenant_id: int) -> ApprovalGateQuerySet:
@@ -154,8 +166,14 @@ def last_decision(tenant_id: int) -> LastDecision | None:
     found = decisions.select_related("gate", "decided_by").order_by("-decided_at").first()
     if found is None:
         return None
-    words: Literal["approved", "rejected"] = "approved" if found.kind == "approve" else "rejected"
-    return LastDecision(words, sentence_of(found.gate), f"by {found.decided_by.display_name}", found.decided_at)
+    return LastDecision(
+        _DECIDED[found.kind], sentence_of(found.gate), f"by {found.decided_by.display_name}", found.decided_at
+    )
+
+
+def decided_word(kind: str) -> str:
+    """What was done by a decision of this kind: "approved"."""
+    return _DECIDED[kind]
 
 
 def why_not(user: User, gate: ApprovalGate) -> str:
@@ -169,15 +187,27 @@ def why_not(user: User, gate: ApprovalGate) -> str:
 
 
 def approvers(gate: ApprovalGate) -> str:
-    """Who may decide a gate: "a reviewer or an admin", "two people: reviewers or admins", without the submitter."""
+    """Who may decide a gate: "a reviewer or an admin", "2 people: reviewers or admins", without the submitter."""
     roles = [str(role) for role in gate.approver_roles]
     if not roles:
         return "nobody: its allow-list entry names no role"
-    if gate.approvals_needed > 1:
+    if gate.approver_expression:
+        text = in_words(requirement(gate))
+    elif gate.approvals_needed > 1:
         text = f"{gate.approvals_needed} people: " + " or ".join(f"{role}s" for role in roles)
     else:
         text = " or ".join(f"{'an' if role[0] in 'aeiou' else 'a'} {role}" for role in roles)
+    text = f"{text}{_second_group(gate)}"
     return f"{text}, other than {gate.presentation['submitter']['name']}" if gate.four_eyes else text
+
+
+def _second_group(gate: ApprovalGate) -> str:
+    if not gate.escalation_roles or gate.escalate_at is None:
+        return ""
+    group = " or ".join(f"{'an' if role[0] in 'aeiou' else 'a'} {role}" for role in gate.escalation_roles)
+    if gate.escalated_at is not None:
+        return f"; {group} was called and may stand in"
+    return f"; {group} is called after half of the time"
 
 
 def successor(gate: ApprovalGate) -> ApprovalGate | None:
@@ -190,6 +220,8 @@ def outcome(gate: ApprovalGate) -> str:
     again = successor(gate) if gate.state == GateState.WITHDRAWN else None
     if again is not None and again.edited_by is not None:
         return f"{again.edited_by.display_name} edited the arguments, so another call is asked about."
+    if gate.withdrawn_by is not None:
+        return f"{gate.withdrawn_by.display_name} took the request back, so nobody has to decide any more."
     if gate.state in _OUTCOMES:
         return _OUTCOMES[gate.state]
     decisions = Decision.objects.filter(gate_id=gate.id).standing().select_related("decided_by").in_order()
@@ -200,7 +232,6 @@ def outcome(gate: ApprovalGate) -> str:
 def gate_page(gate: ApprovalGate, user: User, now: datetime) -> dict[str, Any]:
     """What the template of one call needs. `gate.presentation` is shown as it was stored: a decision is bound to it."""
     held = gate.hold_until is not None and gate.hold_until > now
-    decided = gate.state in {GateState.APPROVED, GateState.REJECTED}
     return {
         "gate": gate,
         "view": gate.presentation,
@@ -209,13 +240,37 @@ def gate_page(gate: ApprovalGate, user: User, now: datetime) -> dict[str, Any]:
         "why_not": why_not(user, gate) if gate.state == GateState.PENDING else "",
         "outcome": outcome(gate) if gate.state != GateState.PENDING else "",
         "successor": successor(gate) if gate.state in {GateState.WITHDRAWN, GateState.LAPSED} else None,
-        "can_undo": decided and held and can_undo(user, gate),
+        "can_undo": gate.state in UNDOABLE and held and can_undo(user, gate),
         "can_remember": gate.state in {GateState.APPROVED, GateState.SPENT} and can_remember(user, gate),
         "precedents": similar(gate, limit=5),
         "presets": PRESETS,
         "idempotency_key": uuid.uuid4().hex,
         "place": "queue",
+        **_around(gate, user, now),
     }
+
+
+def _around(gate: ApprovalGate, user: User, now: datetime) -> dict[str, Any]:
+    """What changes beside a call while it waits: who has claimed it, what was said, which masked values are known."""
+    waits = gate.state == GateState.PENDING
+    holder, said = claims.holder(gate, now), remarks.of_gate(gate)
+    return {
+        "holder": holder,
+        "holds": holder is not None and holder.person_id == user.pk,
+        "masked": masked_of(gate) if waits else [],
+        "can_reveal": waits and can_reveal(user, gate),
+        "said": said,
+        "open_question": any(each.open for each in said),
+        "can_ask": waits and can_remark(user, gate, RemarkKind.QUESTION),
+        "can_answer": waits and can_remark(user, gate, RemarkKind.ANSWER),
+        "can_take_back": waits and can_take_back(user, gate),
+        "remark_key": uuid.uuid4().hex,
+    }
+
+
+def way_back(gate: ApprovalGate, wanted: str) -> str:
+    """Where a form about a gate leads back to: the run's page for those who came from there, else the gate's own."""
+    return f"/runs/{gate.run_id}/" if wanted == "run" else resolve_url("gate", gate.pk)
 
 
 def open_of_run(run_id: uuid.UUID) -> list[ApprovalGate]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from pydantic import TypeAdapter
 
+from approvals.approvers import fewest, parsed, roles_in
 from approvals.canonical import digest
 from approvals.models import TenantPolicy, ToolAllowance, ToolRule
 from approvals.policy import denial
@@ -25,6 +26,7 @@ from approvals.types import (
     ToolPermission,
 )
 from routekit_site.tenancy.encryption import unseal
+from routekit_site.tenancy.roles import CAPABILITIES, Capability
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from approvals.types import JSONValue
 
+APPROVER_ROLES = tuple(sorted(role.value for role, may in CAPABILITIES.items() if Capability.DECIDE_GATE in may))
 _CONSTRAINTS = TypeAdapter(tuple[ArgumentConstraint, ...])
 
 
@@ -74,17 +77,31 @@ def allowances(rows: Iterable[ToolAllowance], policy: TenantPolicy) -> dict[str,
 
 def allowance_facts(row: ToolAllowance, policy: TenantPolicy) -> AllowanceFacts:
     """One entry of the allow-list as plain facts."""
-    standard = ApproverRequirement()
+    decide_by = row.decide_by_seconds or policy.decide_by_seconds
     return AllowanceFacts(
         tool=row.tool,
         mode=AllowanceMode(row.mode),
         constraints=constraints_from(row.constraints),
         reversibility=Reversibility(row.reversibility) if row.reversibility else None,
-        approvers=ApproverRequirement(
-            roles=tuple(row.approver_roles) or standard.roles, count=row.approvals_needed, four_eyes=row.four_eyes
-        ),
-        decide_by_seconds=row.decide_by_seconds or policy.decide_by_seconds,
+        approvers=_approvers(row, policy, decide_by),
+        decide_by_seconds=decide_by,
         execute_by_seconds=row.execute_by_seconds or policy.execute_by_seconds,
+    )
+
+
+def _approvers(row: ToolAllowance, policy: TenantPolicy, decide_by_seconds: int) -> ApproverRequirement:
+    """Who has to approve: the expression where there is one, else roles and number; the second group at half-time."""
+    roles, count = tuple(row.approver_roles) or ApproverRequirement().roles, row.approvals_needed
+    if row.approver_expression:
+        alternatives = parsed(row.approver_expression, APPROVER_ROLES)
+        roles, count = tuple(roles_in(alternatives)), fewest(alternatives)
+    return ApproverRequirement(
+        roles=roles,
+        count=count,
+        four_eyes=row.four_eyes,
+        expression=row.approver_expression,
+        escalation_roles=tuple(policy.escalation_roles),
+        escalate_after_seconds=decide_by_seconds // 2 if policy.escalation_roles else 0,
     )
 
 
@@ -134,4 +151,6 @@ def _said(allowance: AllowanceFacts) -> JSONValue:
         "approver_roles": sorted(allowance.approvers.roles),
         "approvals_needed": allowance.approvers.count,
         "four_eyes": allowance.approvers.four_eyes,
+        # Left out where there is none, so that gates from before there were expressions keep their digest.
+        **({"expression": allowance.approvers.expression} if allowance.approvers.expression else {}),
     }

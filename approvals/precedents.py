@@ -12,10 +12,15 @@ from django.db.models import Prefetch
 from approvals.models import ApprovalGate, Decision, DecisionKind
 from approvals.states import GateState
 
+_OUTCOMES: dict[str, tuple[DecisionKind, str]] = {
+    GateState.REJECTED: (DecisionKind.REJECT, "rejected"),
+    GateState.ANSWERED: (DecisionKind.RESPOND, "answered"),
+}
+
 
 @dataclass(frozen=True)
 class Precedent:
-    """One decided gate. `outcome` is "approved" or "rejected"; `reason` (redacted) is the rejecting person's.
+    """One decided gate. `outcome` is "approved", "rejected" or "answered"; `reason` (redacted) is the decider's own.
 
     `same_arguments` says that a keyed fingerprint of tool and arguments is equal, without telling them.
     """
@@ -37,12 +42,11 @@ def similar(gate: ApprovalGate, limit: int = 5) -> tuple[Precedent, ...]:
 
 
 def _precedent(past: ApprovalGate, gate: ApprovalGate) -> Precedent:
-    rejected = past.state == GateState.REJECTED
-    kind = DecisionKind.REJECT if rejected else DecisionKind.APPROVE
+    kind, word = _OUTCOMES.get(past.state, (DecisionKind.APPROVE, "approved"))
     decisions: Sequence[Decision] = [decision for decision in past.decisions.all() if decision.kind == kind]
     return Precedent(
         gate_id=past.pk,
-        outcome="rejected" if rejected else "approved",
+        outcome=word,
         by=" and ".join(decision.decided_by.display_name for decision in decisions),
         at=past.decided_at or past.opened_at,
         reason=" ".join(decision.reason for decision in decisions if decision.reason),

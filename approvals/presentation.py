@@ -7,7 +7,7 @@ no character that a page would hide.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from approvals.binding import view_digest_of
@@ -26,6 +26,7 @@ __all__ = [
     "Presentation",
     "PresentationContext",
     "Step",
+    "masked_parts",
     "present",
     "redacted_change",
     "renderer_of",
@@ -147,6 +148,16 @@ def shows_arguments(tenant_id: int, data: Mapping[str, Any], version: int, argum
         return False
 
 
+def masked_parts(tenant_id: int, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
+    """The masked values of a call as (argument as it is shown, raw part), under the tenant's redaction of now."""
+    renderer = renderer_of(tenant_id)
+    redacted = renderer.redact(dict(arguments))
+    for (_, raw), (name, masked) in zip(arguments.items(), redacted.items(), strict=True):
+        text = isinstance(raw, str)
+        parts = renderer.parts(raw, str(masked)) if text else renderer.value_parts(raw, masked)
+        yield from ((visible(name), part) for part in parts if part.mark)
+
+
 def redacted_change(tenant_id: int, change: Mapping[str, Any]) -> dict[str, Any]:
     """A raw change (`approvals.binding.change_of`) with its values as redacted blocks, ready to be stored and shown.
 
@@ -193,7 +204,7 @@ def _context_sections(renderer: Renderer, context: PresentationContext) -> dict[
             "reason": renderer.text(verdict.reason).as_dict(),
             "permissions": sorted(permission.value for permission in verdict.permissions),
         },
-        "approvers": {**asdict(verdict.approvers), "roles": list(verdict.approvers.roles)},
+        "approvers": verdict.approvers.as_shown(),
         "agent": {"name": visible(context.agent_name), "version": context.agent_version},
         "submitter": {"id": context.submitter_id, "name": visible(context.submitter_name)},
         "file": file_section(renderer, context.file_change) if context.file_change else None,

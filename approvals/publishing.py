@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from approvals.models import ApprovalGate
 from approvals.signals import gate_decided
 from routekit_site.tenancy.models import User
 from traces import ledger, live, recorder
+from traces.errors import UnknownTrace
 from traces.kinds import EventKind, FeedTopic, LedgerKind
 
 
@@ -51,6 +53,42 @@ def announce(gate: ApprovalGate, now: datetime, **facts: int) -> None:
         facts={**known, "version": gate.version, **facts},
         now=now,
     )
+
+
+def revealed(gate: ApprovalGate, user: User, facts: Mapping[str, Any], now: datetime) -> None:
+    """Trace, ledger and feed of a masked value that is about to be shown. `facts` never hold the value."""
+    name = user.get_username()
+    record(gate, EventKind.VALUE_REVEALED, now, facts, actor=name)
+    whose = {"gate": str(gate.id), "run": str(gate.run_id), "tool": gate.tool, "person": user.pk}
+    ledger.append(
+        tenant_id=gate.tenant_id,
+        kind=LedgerKind.REVEAL,
+        actor=name,
+        facts={**whose, "digest": gate.digest, **facts},
+        now=now,
+    )
+    announce(gate, now)
+
+
+def remarked(gate: ApprovalGate, user: User, facts: Mapping[str, Any], now: datetime) -> None:
+    """Trace and feed of a remark; the submitter's page is told as well."""
+    record(gate, EventKind.REMARK, now, facts, actor=user.get_username())
+    announce(gate, now, submitter=gate.requester_id)
+
+
+def decision_refused(gate: ApprovalGate, user: User, sent: Mapping[str, Any], error: Exception, now: datetime) -> None:
+    """Trace and ledger of a refused decision: who, when, on which call, under which policy and redaction, why."""
+    refusal = {**sent, "refused": type(error).__name__, "why": str(error)}
+    bound = {
+        "digest": gate.digest,
+        "view_digest": gate.view_digest,
+        "policy_digest": gate.policy_digest,
+        "redactor_version": gate.redactor_version,
+    }
+    # A trace may have been forgotten by now; the ledger keeps the refusal all the same.
+    with suppress(UnknownTrace):
+        record(gate, EventKind.DECISION_REFUSED, now, refusal, actor=user.get_username())
+    append(gate, user, refusal | bound, now)
 
 
 def ring(gates: Sequence[ApprovalGate]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from approvals.binding import difference, differences, digest_of
 from approvals.canonical import digest
-from approvals.integrity import decision_faults, gate_faults, stored_binding
+from approvals.integrity import decision_faults, enough, gate_faults, stored_binding
 from approvals.models import ApprovalGate, Decision, DecisionKind
 from approvals.types import Binding, Deny, NeedsApproval, Permit, Verdict
 
@@ -73,10 +73,9 @@ def permit_of(binding: Binding, bound: str, nonce: str, gate_id: uuid.UUID | Non
 
 
 def _enough(gate: ApprovalGate, decisions: Sequence[Decision]) -> bool:
-    """Whether enough different people approved, and nobody rejected."""
-    people = {decision.decided_by_id for decision in decisions if decision.kind == DecisionKind.APPROVE}
-    rejected = any(decision.kind == DecisionKind.REJECT for decision in decisions)
-    return len(people) >= max(gate.approvals_needed, 1) and not rejected
+    """Whether enough different people approved, and nobody decided otherwise."""
+    refused = any(decision.kind != DecisionKind.APPROVE for decision in decisions)
+    return enough(gate, decisions) and not refused
 
 
 def _verdict_drift(gate: ApprovalGate, verdict: Verdict) -> list[Difference]:

@@ -129,9 +129,13 @@ class Renderer:
 
     def value(self, raw: Any, redacted: Any) -> Block:
         """A block of any JSON value as indented JSON with sorted keys."""
-        parts = list(self._json(raw, redacted, "\n"))
+        parts = self.value_parts(raw, redacted)
         lines = 1 + sum(part.raw.count("\n") for part in parts if part.label is None)
         return Block(segments_of(parts), sum(len(part.raw) for part in parts), lines)
+
+    def value_parts(self, raw: Any, redacted: Any) -> list[Part]:
+        """What `value` is made of: the indented JSON, cut at what is masked."""
+        return list(self._json(raw, redacted, "\n"))
 
     def parts(self, raw: str, redacted: str | None = None) -> list[Part]:
         """The text cut at what is masked."""

@@ -20,6 +20,8 @@ from django.conf import settings
 from approvals.canonical import canonical
 from approvals.errors import KeysDoNotMatch, NoSigningKey
 from approvals.models import ApprovalGate, Decision
+from routekit_site.tenancy.encryption import unseal
+from routekit_site.tenancy.errors import DecryptionFailed
 
 # Keeps a signature of a decision from ever being one of something else that the key may sign one day.
 _DOMAIN = b"routekit-site decision v1\n"
@@ -59,7 +61,15 @@ def decision_facts(gate: ApprovalGate, decision: Decision) -> dict[str, Any]:
         "view_digest": decision.view_digest,
         "redactor_version": decision.redactor_version,
         "nonce": decision.nonce,
+        **_answer_fact(decision),
     }
+
+
+def _answer_fact(decision: Decision) -> dict[str, str]:
+    """The digest of the raw answer in the tool's place; nothing where there is none."""
+    if decision.answer_sealed is None:
+        return {}
+    return {"answer": hashlib.sha256(str(unseal(decision.answer_sealed)).encode()).hexdigest()}
 
 
 def sign_decision(payload: Mapping[str, Any]) -> str:
@@ -77,6 +87,14 @@ def sign_decision(payload: Mapping[str, Any]) -> str:
     if key_id not in _public(tuple(settings.ROUTEKIT_VERIFY_KEYS)):
         raise KeysDoNotMatch
     return f"ed25519:{key_id}:{b64encode(key.sign(_DOMAIN + canonical(payload))).decode()}"
+
+
+def is_signed(gate: ApprovalGate, decision: Decision) -> bool:
+    """Whether a decision's signature is one of all that it says. False too where its answer can't be read."""
+    try:
+        return verify_decision(decision_facts(gate, decision), decision.signature)
+    except DecryptionFailed:
+        return False
 
 
 def verify_decision(payload: Mapping[str, Any], signature: str) -> bool:

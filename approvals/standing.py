@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Literal
 
 from approvals.models import ApprovalGate, Decision, DecisionKind
-from approvals.states import GateState
+from approvals.states import UNDOABLE, GateState
+from routekit_site.tenancy.encryption import unseal
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,16 @@ class Refused:
     reason: str = ""
 
 
-Standing = Waiting | Held | Ready | Spent | Refused
+@dataclass(frozen=True)
+class Answered:
+    """The call must not run: `by` answered the model in the tool's place. `answer` is raw."""
+
+    by: str
+    answer: str
+    kind: Literal["answered"] = "answered"
+
+
+Standing = Waiting | Held | Ready | Spent | Refused | Answered
 
 
 def standing(gate: ApprovalGate, now: datetime) -> Standing:
@@ -60,7 +70,7 @@ def standing(gate: ApprovalGate, now: datetime) -> Standing:
             answer = Refused("expired")
         case GateState.WITHDRAWN:
             answer = Refused("withdrawn")
-        case GateState.APPROVED | GateState.REJECTED if gate.hold_until is not None and now < gate.hold_until:
+        case state if state in UNDOABLE and gate.hold_until is not None and now < gate.hold_until:
             answer = Held(gate.hold_until)
         case decided:
             answer = _decided(gate, decided)
@@ -72,6 +82,12 @@ def _decided(gate: ApprovalGate, state: GateState) -> Standing:
     if state is GateState.REJECTED:
         rejections = [decision for decision in decisions if decision.kind == DecisionKind.REJECT]
         return Refused("rejected", _names(rejections), " ".join(decision.reason for decision in rejections))
+    if state is GateState.ANSWERED:
+        answers = [decision for decision in decisions if decision.kind == DecisionKind.RESPOND]
+        return Answered(
+            _names(answers),
+            "\n".join(str(unseal(each.answer_sealed)) for each in answers if each.answer_sealed is not None),
+        )
     by = _names(decisions)
     if state is GateState.LAPSED:
         return Refused("lapsed", by)

@@ -11,6 +11,7 @@ class GateState(StrEnum):
     PENDING = "pending"
     APPROVED = "approved"
     REJECTED = "rejected"
+    ANSWERED = "answered"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
     SPENT = "spent"
@@ -22,6 +23,7 @@ class GateMove(StrEnum):
 
     APPROVE = "approve"
     REJECT = "reject"
+    RESPOND = "respond"
     EXPIRE = "expire"
     WITHDRAW = "withdraw"
     SUPERSEDE = "supersede"
@@ -33,16 +35,20 @@ class GateMove(StrEnum):
 TRANSITIONS: dict[tuple[GateState, GateMove], GateState] = {
     (GateState.PENDING, GateMove.APPROVE): GateState.APPROVED,
     (GateState.PENDING, GateMove.REJECT): GateState.REJECTED,
+    (GateState.PENDING, GateMove.RESPOND): GateState.ANSWERED,
     (GateState.PENDING, GateMove.EXPIRE): GateState.EXPIRED,
     (GateState.PENDING, GateMove.WITHDRAW): GateState.WITHDRAWN,
     (GateState.PENDING, GateMove.SUPERSEDE): GateState.WITHDRAWN,
     (GateState.APPROVED, GateMove.UNDO): GateState.PENDING,
     (GateState.REJECTED, GateMove.UNDO): GateState.PENDING,
+    (GateState.ANSWERED, GateMove.UNDO): GateState.PENDING,
     (GateState.APPROVED, GateMove.REDEEM): GateState.SPENT,
     (GateState.APPROVED, GateMove.LAPSE): GateState.LAPSED,
 }
 
-# REJECTED is left only inside a rejection hold, which a tenant has to ask for; the agents floor waits the hold out.
+# REJECTED and ANSWERED are left only inside their hold; the agents floor waits the hold out.
+# Somebody decided, and until the hold is over it can be taken back.
+UNDOABLE: frozenset[GateState] = frozenset(start for start, move in TRANSITIONS if move is GateMove.UNDO)
 TERMINAL: frozenset[GateState] = frozenset(GateState) - {start for start, _ in TRANSITIONS}
 
 

@@ -132,11 +132,27 @@ class ArgumentConstraint(PolicyModel):
 
 @dataclass(frozen=True)
 class ApproverRequirement:
-    """Who may approve: the roles, how many different people, and whether the submitter is excluded."""
+    """Who may approve: the roles, how many different people, and whether the submitter is excluded.
+
+    Where there is an `expression` (`approvals.approvers`), it decides; `roles` are those that it names and `count` the
+    fewest people that can meet it. People of `escalation_roles` may stand in once `escalate_after_seconds` are over.
+    """
 
     roles: tuple[str, ...] = ("reviewer", "admin")
     count: int = 1
     four_eyes: bool = True
+    expression: str = ""
+    escalation_roles: tuple[str, ...] = ()
+    escalate_after_seconds: int = 0
+
+    def as_shown(self) -> dict[str, JSONValue]:
+        """As it stands in the view that every approval is bound to; what is not asked for is left out."""
+        shown: dict[str, JSONValue] = {"roles": list(self.roles), "count": self.count, "four_eyes": self.four_eyes}
+        if self.expression:
+            shown["expression"] = self.expression
+        if self.escalation_roles:
+            shown["escalation"] = {"roles": list(self.escalation_roles), "after_seconds": self.escalate_after_seconds}
+        return shown
 
 
 @dataclass(frozen=True)

@@ -11,5 +11,10 @@ urlpatterns = [
     path("queue/<uuid:gate_id>/", views.gate, name="gate"),
     path("queue/<uuid:gate_id>/decide/", views.decide, name="decide"),
     path("queue/<uuid:gate_id>/undo/", views.undo, name="undo"),
+    path("queue/<uuid:gate_id>/claim/", views.claim, name="claim"),
+    path("queue/<uuid:gate_id>/release/", views.release, name="release-claim"),
+    path("queue/<uuid:gate_id>/reveal/", views.reveal, name="reveal"),
+    path("queue/<uuid:gate_id>/say/<slug:kind>/", views.say, name="say"),
+    path("queue/<uuid:gate_id>/withdraw/", views.withdraw, name="withdraw"),
     path("queue/<uuid:gate_id>/remember/", views.remember, name="remember"),
 ]

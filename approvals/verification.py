@@ -8,9 +8,9 @@ from uuid import UUID
 
 from django.db.models import Prefetch
 
-from approvals.integrity import decision_faults, gate_faults
+from approvals.integrity import decision_faults, enough, gate_faults
 from approvals.models import ApprovalGate, Decision, DecisionKind
-from approvals.signing import decision_facts, verify_decision
+from approvals.signing import is_signed
 from approvals.states import GateState
 
 _BATCH = 200
@@ -47,7 +47,7 @@ def _faults(gate: ApprovalGate, decisions: Sequence[Decision]) -> Iterator[str]:
 
 
 def _undone_faults(gate: ApprovalGate, decision: Decision) -> Iterator[str]:
-    if not verify_decision(decision_facts(gate, decision), decision.signature):
+    if not is_signed(gate, decision):
         yield "An undone decision is not signed by the web tier."
     if decision.nonce == gate.nonce:
         yield "A decision is marked as undone although it is of the present round."
@@ -55,11 +55,13 @@ def _undone_faults(gate: ApprovalGate, decision: Decision) -> Iterator[str]:
 
 def _count_faults(gate: ApprovalGate, standing: Sequence[Decision]) -> Iterator[str]:
     """Whether the gate stands where its decisions put it."""
-    approved = {decision.decided_by_id for decision in standing if decision.kind == DecisionKind.APPROVE}
     rejected = any(decision.kind == DecisionKind.REJECT for decision in standing)
-    if gate.state in _APPROVED and (len(approved) < gate.approvals_needed or rejected):
+    if gate.state in _APPROVED and (not enough(gate, standing) or rejected):
         yield f"The gate is {gate.state} without the approvals that it needs."
+    answered = any(decision.kind == DecisionKind.RESPOND for decision in standing)
     if gate.state == GateState.REJECTED and not rejected:
         yield "The gate is rejected, and nobody rejected it."
-    if gate.state == GateState.PENDING and (rejected or len(approved) >= gate.approvals_needed):
+    if gate.state == GateState.ANSWERED and not answered:
+        yield "The gate is answered, and nobody answered it."
+    if gate.state == GateState.PENDING and (rejected or answered or enough(gate, standing)):
         yield "The gate is pending, and it was decided."

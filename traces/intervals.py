@@ -174,7 +174,9 @@ class _Reading:
 def _note(kind: IntervalKind, event: Event) -> str:
     """Who or what ended a wait; how a piece of work ended."""
     if kind is IntervalKind.APPROVAL and event.kind == EventKind.GATE_DECIDED:
-        verb = {"approve": "approved", "reject": "rejected"}.get(event.text("kind"), event.text("kind") or "decided")
+        verb = {"approve": "approved", "reject": "rejected", "respond": "answered"}.get(
+            event.text("kind"), event.text("kind") or "decided"
+        )
         return f"{verb} by {event.actor}" if event.actor else verb
     if kind in _ABOUT_GATE:
         return "" if event.kind == EventKind.PERMIT_ISSUED else event.text("state")

@@ -22,6 +22,10 @@ class EventKind(StrEnum):
     GATE_DECIDED = "gate.decided"
     GATE_UNDONE = "gate.undone"
     GATE_CLOSED = "gate.closed"
+    GATE_ESCALATED = "gate.escalated"
+    DECISION_REFUSED = "decision.refused"
+    VALUE_REVEALED = "value.revealed"
+    REMARK = "remark"
     PERMIT_ISSUED = "permit.issued"
     TOOL_STARTED = "tool.started"
     TOOL_FINISHED = "tool.finished"
@@ -36,6 +40,7 @@ class FeedTopic(StrEnum):
     """What a feed entry is about."""
 
     GATE = "gate"
+    CLAIM = "claim"
     RUN = "run"
     MEMBERSHIP = "membership"
 

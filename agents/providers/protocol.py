@@ -42,7 +42,7 @@ class AssistantMessage:
 
 @dataclass(frozen=True)
 class ToolMessage:
-    """What became of a call. `ran` is False when it was denied, rejected, expired or withdrawn."""
+    """What became of a call. `ran` is False when it was denied, rejected, answered, expired or withdrawn."""
 
     call_id: str
     tool: str

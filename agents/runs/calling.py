@@ -71,7 +71,7 @@ def settle(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall], *, st
     """
     case = open_case(run, now)
     standings = [(call, gates.standing(call.gate, case.now)) for call in calls if call.gate is not None]
-    refused = [(call, found) for call, found in standings if isinstance(found, gates.Refused)]
+    refused = [(call, found) for call, found in standings if isinstance(found, gates.Refused | gates.Answered)]
     if refused:
         _tell_refused(held, refused)
         return True
@@ -255,7 +255,7 @@ def refuse(held: Held, call: ToolCall, problem: str) -> None:
         journal.announce(run, state=RunState.RUNNING, event=event, now=now)
 
 
-def _tell_refused(held: Held, refused: Sequence[tuple[ToolCall, gates.Refused]]) -> None:
+def _tell_refused(held: Held, refused: Sequence[tuple[ToolCall, gates.Refused | gates.Answered]]) -> None:
     with transaction.atomic(durable=True):
         run, now = lock(held)
         event = 0
@@ -267,7 +267,9 @@ def _tell_refused(held: Held, refused: Sequence[tuple[ToolCall, gates.Refused]])
         journal.announce(run, state=RunState.RUNNING, event=event, now=now)
 
 
-def _words(call: ToolCall, refusal: gates.Refused) -> tuple[CallState, str]:
+def _words(call: ToolCall, refusal: gates.Refused | gates.Answered) -> tuple[CallState, str]:
+    if isinstance(refusal, gates.Answered):
+        return CallState.ANSWERED, turn.words_for_answered(refusal.answer)
     if call.state == CallState.UNKNOWN:
         return CallState.FAILED, turn.words_for_not_repeated(refusal.reason)
     match refusal.kind:

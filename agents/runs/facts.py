@@ -8,7 +8,7 @@ from agents import turn
 from agents.models import Run, ToolCall
 from agents.runs.lease import worked
 from agents.states import CallState
-from approvals.states import GateState
+from approvals.states import UNDOABLE, GateState
 
 
 def facts_of(run: Run, now: datetime) -> turn.RunFacts:
@@ -37,5 +37,6 @@ def is_undecided(call: ToolCall, now: datetime) -> bool:
     gate = call.gate
     if gate is None:
         return False
-    decided = gate.state in (GateState.APPROVED, GateState.REJECTED)
-    return gate.state == GateState.PENDING or (decided and gate.hold_until is not None and gate.hold_until > now)
+    return gate.state == GateState.PENDING or (
+        gate.state in UNDOABLE and gate.hold_until is not None and gate.hold_until > now
+    )

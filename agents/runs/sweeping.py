@@ -23,7 +23,7 @@ MOST_ANSWERED = 5000
 
 
 def sweep() -> int:
-    """Close gates whose clocks ran out and ring for every run that is ready; answers how many bells.
+    """Close gates whose clocks ran out, call second groups, ring for every run that is ready; answers how many bells.
 
     Bells: queued runs whose own was lost, runs whose gates are decided and released, runs whose worker is gone, and
     runs whose pause is over. A run is rung for once, and again only after 15 seconds, so that a long queue does not
@@ -36,7 +36,7 @@ def sweep() -> int:
 
 
 def _close_gates() -> None:
-    for close in (gates.expire, gates.lapse):
+    for close in (gates.expire, gates.lapse, gates.escalate):
         closed = BATCH
         while closed == BATCH:
             with transaction.atomic(durable=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from approvals.models.decisions import Decision, DecisionKind, DecisionQuerySet
 from approvals.models.desk import PersonalSettings, SavedFilter, Snooze
+from approvals.models.exchanges import Claim, ClaimQuerySet, Remark, RemarkKind, Reveal
 from approvals.models.gates import ApprovalGate, ApprovalGateQuerySet
 from approvals.models.notices import Notice, NoticeEvent, NoticeReader, NoticeState, WebhookEndpoint
 from approvals.models.policies import (
@@ -19,6 +20,8 @@ from approvals.models.policies import (
 __all__ = [
     "ApprovalGate",
     "ApprovalGateQuerySet",
+    "Claim",
+    "ClaimQuerySet",
     "Decision",
     "DecisionKind",
     "DecisionQuerySet",
@@ -29,6 +32,9 @@ __all__ = [
     "PersonalSettings",
     "RecordedCall",
     "RecordedCallQuerySet",
+    "Remark",
+    "RemarkKind",
+    "Reveal",
     "SavedFilter",
     "Snooze",
     "TenantPolicy",

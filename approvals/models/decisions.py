@@ -17,6 +17,7 @@ class DecisionKind(models.TextChoices):
 
     APPROVE = "approve"
     REJECT = "reject"
+    RESPOND = "respond"
 
 
 class DecisionQuerySet(models.QuerySet["Decision"]):
@@ -32,7 +33,10 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
 
 
 class Decision(models.Model):
-    """What one person decided about one gate, bound to what they were shown. Undoing marks it, nothing deletes it."""
+    """What one person decided about one gate, bound to what they were shown. Undoing marks it, nothing deletes it.
+
+    Of an answer in the tool's place, `answer_sealed` is what the model is told and `reason` its redacted copy.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     gate = models.ForeignKey(ApprovalGate, on_delete=models.PROTECT, related_name="decisions")
@@ -41,6 +45,7 @@ class Decision(models.Model):
     decided_at = models.DateTimeField()
     role = models.CharField(max_length=20)
     reason = models.TextField(blank=True, default="")
+    answer_sealed = models.BinaryField(null=True, blank=True)
     digest = models.CharField(max_length=64)
     view_digest = models.CharField(max_length=64)
     redactor_version = models.PositiveIntegerField()
@@ -68,6 +73,11 @@ class Decision(models.Model):
             models.CheckConstraint(
                 condition=Q(undone_at=None, undone_by=None) | Q(undone_at__isnull=False, undone_by__isnull=False),
                 name="decision_undoing_paired",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind=DecisionKind.RESPOND, answer_sealed__isnull=False)
+                | (~Q(kind=DecisionKind.RESPOND) & Q(answer_sealed=None)),
+                name="decision_answer_of_respond",
             ),
             models.UniqueConstraint(
                 fields=["gate", "decided_by"],

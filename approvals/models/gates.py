@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Case, F, Q, When
 
 from approvals.models.choices import choices
-from approvals.states import GateState
+from approvals.states import UNDOABLE, GateState
 from approvals.types import Reversibility, Risk
 from routekit_site.tenancy.models import Tenant
 
@@ -50,7 +50,11 @@ class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
     def answered(self, now: datetime) -> ApprovalGateQuerySet:
         """Gates that a run can go on from: nobody can decide or undo any more (`gates.standing` says what it is)."""
         over = Q(state__in=[GateState.EXPIRED, GateState.WITHDRAWN, GateState.LAPSED])
-        return self.filter(over | Q(state__in=[GateState.APPROVED, GateState.REJECTED], hold_until__lte=now))
+        return self.filter(over | Q(state__in=UNDOABLE, hold_until__lte=now))
+
+    def to_escalate(self, now: datetime) -> ApprovalGateQuerySet:
+        """Pending gates whose second group is due and was not called yet."""
+        return self.pending().filter(escalate_at__lte=now, escalated_at=None)
 
     def closed_since(self, moment: datetime) -> ApprovalGateQuerySet:
         """Gates that were closed lately."""
@@ -107,6 +111,10 @@ class ApprovalGate(models.Model):
     risk_rank = models.PositiveSmallIntegerField()
     approver_roles = models.JSONField(default=list)
     approvals_needed = models.PositiveSmallIntegerField(default=1)
+    approver_expression = models.CharField(max_length=200, blank=True, default="")
+    escalation_roles = models.JSONField(default=list, blank=True)
+    escalate_at = models.DateTimeField(null=True, blank=True)
+    escalated_at = models.DateTimeField(null=True, blank=True)
     four_eyes = models.BooleanField(default=True)
     state = models.CharField(max_length=20, choices=choices(GateState), default=GateState.PENDING)
     version = models.PositiveIntegerField(default=1)
@@ -134,6 +142,13 @@ class ApprovalGate(models.Model):
     )
     edit_key = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001 - paired with edited_by, null together
     edit_fingerprint = models.CharField(max_length=64, blank=True, default="")
+    withdrawn_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
 
     objects: ClassVar[models.Manager[ApprovalGate]] = ApprovalGateQuerySet.as_manager()
 
@@ -171,6 +186,12 @@ class ApprovalGate(models.Model):
                 name="gate_edit_paired",
             ),
             models.UniqueConstraint(fields=["edited_by", "edit_key"], name="gate_edit_idempotent"),
+            models.CheckConstraint(
+                condition=Q(withdrawn_by=None) | Q(state=GateState.WITHDRAWN), name="gate_withdrawn_by_when_withdrawn"
+            ),
+            models.CheckConstraint(
+                condition=Q(escalated_at=None) | Q(escalate_at__isnull=False), name="gate_escalated_when_due"
+            ),
             models.CheckConstraint(condition=Q(decide_by__gt=F("opened_at")), name="gate_decide_by_later"),
             models.CheckConstraint(condition=Q(approvals_needed__gte=1), name="gate_needs_someone"),
             models.UniqueConstraint(
@@ -192,9 +213,18 @@ class ApprovalGate(models.Model):
                 name="gate_precedents",
             ),
             models.Index(fields=["decide_by"], condition=Q(state=GateState.PENDING), name="gate_overdue"),
+            models.Index(
+                fields=["escalate_at"], condition=Q(state=GateState.PENDING, escalated_at=None), name="gate_to_escalate"
+            ),
             models.Index(fields=["hold_until"], condition=Q(state=GateState.APPROVED), name="gate_held"),
             models.Index(fields=["closed_at"], condition=Q(closed_at__isnull=False), name="gate_closed"),
         ]
 
     def __str__(self) -> str:
         return f"gate for {self.tool} ({self.state})"
+
+    @property
+    def deciding_roles(self) -> list[str]:
+        """The roles that may decide now: the first group, and the second one when it was called."""
+        second = self.escalation_roles if self.escalated_at is not None else []
+        return list(dict.fromkeys([*self.approver_roles, *second]))

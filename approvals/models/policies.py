@@ -32,6 +32,7 @@ class TenantPolicy(models.Model):
     rejection_hold_seconds = models.PositiveSmallIntegerField(default=0)
     decide_by_seconds = models.PositiveIntegerField(default=24 * 3600, validators=[MinValueValidator(10)])
     execute_by_seconds = models.PositiveIntegerField(default=900, validators=[MinValueValidator(10)])
+    escalation_roles = models.JSONField(default=list, blank=True)
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -51,6 +52,7 @@ class ToolAllowance(models.Model):
     reversibility = models.CharField(max_length=30, blank=True, default="", choices=choices(Reversibility))
     approver_roles = models.JSONField(default=list, blank=True)
     approvals_needed = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1)])
+    approver_expression = models.CharField(max_length=200, blank=True, default="")
     four_eyes = models.BooleanField(default=True)
     decide_by_seconds = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(10)])
     execute_by_seconds = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(10)])

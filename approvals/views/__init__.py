@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from approvals.views.deciding import decide, undo
+from approvals.views.around import claim, release, reveal, say
+from approvals.views.deciding import decide, undo, withdraw
 from approvals.views.queue import gate, gate_data, queue, rows_data
 from approvals.views.remembering import remember
 
-__all__ = ["decide", "gate", "gate_data", "queue", "remember", "rows_data", "undo"]
+__all__ = [
+    "claim",
+    "decide",
+    "gate",
+    "gate_data",
+    "queue",
+    "release",
+    "remember",
+    "reveal",
+    "rows_data",
+    "say",
+    "undo",
+    "withdraw",
+]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import render
 
@@ -12,9 +14,9 @@ from approvals import gates, pages
 from approvals.models import ApprovalGate
 from routekit_site.tenancy.access import check_capability
 from routekit_site.tenancy.clock import database_now
-from routekit_site.tenancy.errors import NotVisible
+from routekit_site.tenancy.errors import NotAllowed, NotVisible
 from routekit_site.tenancy.middleware import TenantRequest, current_membership
-from routekit_site.tenancy.models import Membership
+from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.responses import problem, wants_json
 from routekit_site.tenancy.roles import Capability
 from traces import live
@@ -33,6 +35,35 @@ def visible_gate(request: TenantRequest, gate_id: uuid.UUID) -> ApprovalGate:
         raise NotVisible
     gates.check_view_gate(request.user, gate)
     return gate
+
+
+def gate_for(
+    request: TenantRequest, gate_id: uuid.UUID, check: Callable[[User, ApprovalGate], object], sent: Mapping[str, str]
+) -> ApprovalGate:
+    """The gate, when `check` lets the person at it; whoever it refuses is put on record with what they `sent`."""
+    gate = ApprovalGate.objects.filter(pk=gate_id).first()
+    if gate is None:
+        raise NotVisible
+    try:
+        check(request.user, gate)
+    except (NotVisible, NotAllowed) as error:
+        if request.method == "POST":
+            note_refusal(request.user, gate, sent, error)
+        raise
+    return gate
+
+
+def note_refusal(user: User, gate: ApprovalGate, sent: Mapping[str, str], error: Exception) -> None:
+    """Put a refused decision on record, in a transaction of its own."""
+    with transaction.atomic(durable=True):
+        gates.refuse_decision(gate, user, sent, error, now=database_now())
+
+
+def sent_of(request: TenantRequest, kind: str = "") -> dict[str, str]:
+    """What of a form is kept when it is refused: what was to be done, and which call and view the page showed."""
+    asked = {"kind": kind or request.POST.get("kind", ""), "sent_digest": request.POST.get("digest", "")}
+    asked["sent_view_digest"] = request.POST.get("view_digest", "")
+    return {name: value[:64] for name, value in asked.items()}
 
 
 def gate_page(request: TenantRequest, found: ApprovalGate, status: int = 200, **more: Any) -> HttpResponse:

@@ -35,7 +35,7 @@ def queue(request: TenantRequest) -> HttpResponse:
     limit = _limit(request.GET.get("limit", ""))
     found = pages.waiting(membership.tenant_id)
     total = found.count()
-    rows = pages.rows(found[:limit], membership)
+    rows = pages.rows(found[:limit], membership, database_now())
     facts = {
         "feed_number": feed_number,
         "rows": [row for row in rows if filters.passes(row)],
@@ -72,7 +72,7 @@ def rows_data(request: TenantRequest) -> HttpResponse:
     waiting = pages.waiting(membership.tenant_id)
     named, limit = request.GET.getlist("id"), _limit(request.GET.get("limit", ""))
     found = pages.in_tenant(membership.tenant_id, _ids(named)) if named else waiting[:limit]
-    rows = [row.as_json() for row in pages.rows(found, membership)]
+    rows = [row.as_json() for row in pages.rows(found, membership, database_now())]
     return JsonResponse({"rows": rows, "total": waiting.count()})
 
 
@@ -83,9 +83,10 @@ def gate_data(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
     """One gate as JSON: its row, why this person may not decide it, how it ended, and what a reviewer is shown."""
     found = visible_gate(request, gate_id)
     membership = gates.check_view_gate(request.user, found)
-    (row,) = pages.rows([found], membership)
+    (row,) = pages.rows([found], membership, database_now())
     page = pages.gate_page(found, request.user, database_now())
     told = {key: page[key] for key in ("why_not", "outcome", "approvers", "can_undo")}
+    told["said"] = [{"kind": each.kind, "by": each.by, "at": each.at, "text": each.text} for each in page["said"]]
     return JsonResponse({**row.as_json(), **told, "hold_until": found.hold_until, "presentation": found.presentation})
 
 

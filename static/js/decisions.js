@@ -7,7 +7,8 @@ import { postForm } from "./server.js";
 import { serverNow } from "./times.js";
 import { toast } from "./toasts.js";
 
-const WORDS = { approve: "Approved", reject: "Rejected" };
+const WORDS = { approve: "Approved", reject: "Rejected", respond: "Answered" };
+const DOING = { approve: "Approving…", reject: "Rejecting…", respond: "Sending the answer…" };
 let article = null;
 let form = null;
 let unread = 0;
@@ -51,6 +52,8 @@ export function attach(shownArticle) {
   if (!article) return;
   actions().classList.add("scripted");
   showBadges();
+  actions().addEventListener("submit", say);
+  actions().addEventListener("toggle", disarm, true);
   if (!form) return;
   for (const presets of form.querySelectorAll("[data-presets]")) presets.hidden = false;
   form.addEventListener("submit", submit);
@@ -78,7 +81,11 @@ function preset(event) {
 }
 
 function inReason(event) {
-  if (event.key === "Escape") {
+  if (event.target.name === "answer") {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.repeat) return;
+    event.preventDefault();
+    respond();
+  } else if (event.key === "Escape") {
     showReason(false);
     form.querySelector(".refuse").focus();
   } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat) {
@@ -91,6 +98,36 @@ function submit(event) {
   event.preventDefault();
   if (event.submitter?.value === "approve") approve();
   else if (event.submitter?.value === "reject") reject();
+  else if (event.submitter?.value === "respond") respond();
+}
+
+function respond() {
+  if (!mayAct()) return;
+  if (form.elements.answer.value.trim()) send("respond");
+  else hint("Write what the agent should be told first.");
+}
+
+// Opens one of the other ways to deal with the call ("respond", "ask"), ready to be typed into; or closes it.
+export function openWay(name) {
+  const way = actions()?.querySelector(`details[data-way="${name}"]`);
+  if (!way) return;
+  way.open = !way.open;
+  disarm();
+  if (way.open) way.querySelector("textarea").focus();
+}
+
+async function say(event) {
+  const sent = event.target;
+  if (!sent.matches("form[data-say]")) return;
+  event.preventDefault();
+  const { status, body } = await postForm(sent.action, Object.fromEntries(new FormData(sent)));
+  if (status === 200) {
+    sent.reset();
+    sent.closest("details").open = false;
+    toast("Asked. The answer appears with the call.");
+  } else {
+    toast(body.error ?? "That did not work. Nothing was asked.", { bad: true });
+  }
 }
 
 export function mayAct() {
@@ -146,7 +183,7 @@ function confirmHigh() {
 async function send(kind, more = {}) {
   busy = true;
   showButtons();
-  hint(kind === "approve" ? "Approving…" : "Rejecting…");
+  hint(DOING[kind]);
   const gate = { id: article.dataset.id, tool: article.dataset.tool };
   const sent = form;
   const fields = Object.fromEntries(new FormData(form));

@@ -1,8 +1,10 @@
 // The right pane: the selected call in full, as the server renders it.
 
+import { showing } from "./claims.js";
 import * as decisions from "./decisions.js";
 import { looking } from "./feed.js";
 import { disarm } from "./guard.js";
+import { noteParts, refreshParts } from "./parts.js";
 import { showLookers } from "./presence.js";
 import { adopt, getPage } from "./server.js";
 import { tick } from "./times.js";
@@ -28,7 +30,9 @@ function put(article) {
   nothing.hidden = article !== null;
   if (article) pane.append(article);
   pane.scrollTop = 0;
+  if (article) noteParts(article);
   decisions.attach(article);
+  showing(article);
   disarm();
   if (!article) return;
   tick(article);
@@ -71,7 +75,7 @@ export async function open(row) {
   put(adopt(article));
 }
 
-// The call on show was decided, or taken back: its action bar is out of date, its text is not.
+// The call on show was decided, claimed or talked about: what stands beside it is out of date, its text is not.
 export async function refreshActions(row) {
   const { id } = row.dataset;
   forget(row);
@@ -79,10 +83,5 @@ export async function refreshActions(row) {
   const present = pane.querySelector("article");
   const fresh = page?.querySelector("article");
   if (status !== 200 || !fresh || present?.dataset.id !== id || wanted !== id) return;
-  const typed = present.querySelector("#reason")?.value;
-  present.querySelector("#actions").replaceWith(adopt(fresh.querySelector("#actions")));
-  present.dataset.state = fresh.dataset.state;
-  if (typed && present.querySelector("#reason")) present.querySelector("#reason").value = typed;
-  decisions.attach(present);
-  tick(present);
+  if (refreshParts(present, fresh)) decisions.attach(present);
 }

@@ -7,10 +7,10 @@ import { tick } from "./times.js";
 const seen = new WeakMap();
 
 // What differs between two renderings of the same facts does not count: relative times, form tokens, what is open.
-function essence(element) {
+export function essence(element) {
   return element.outerHTML
     .replace(/(<time[^>]*>)[^<]*/g, "$1")
-    .replace(/name="csrfmiddlewaretoken" value="[^"]*"/g, "")
+    .replace(/name="(csrfmiddlewaretoken|idempotency_key)" value="[^"]*"/g, "")
     .replace(/ open=""/g, "");
 }
 
@@ -22,10 +22,21 @@ export function watch(root) {
   for (const element of root.querySelectorAll("[data-key]")) seen.set(element, essence(element));
 }
 
+// What somebody has typed into a field stays in it.
+export function keepTyped(old, fresh) {
+  for (const field of old.querySelectorAll("textarea[id], input[id]:not([type=hidden])")) {
+    const same = field.value && fresh.querySelector(`#${CSS.escape(field.id)}`);
+    if (same) same.value = field.value;
+  }
+}
+
 function replace(old, fresh, source) {
   const copy = adopt(fresh);
   if (copy instanceof HTMLDetailsElement) copy.open = copy.open || old.open;
+  keepTyped(old, copy);
+  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
   old.replaceWith(copy);
+  if (focused) copy.querySelector(`#${CSS.escape(focused)}`)?.focus();
   seen.set(copy, source);
   return copy;
 }

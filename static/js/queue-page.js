@@ -2,6 +2,7 @@
 
 import "./app.js";
 import { startBulk, togglePick } from "./bulk.js";
+import { startClaims, toggle } from "./claims.js";
 import * as decisions from "./decisions.js";
 import * as detail from "./detail.js";
 import { on as onFeed } from "./feed.js";
@@ -10,6 +11,7 @@ import { startGuard } from "./guard.js";
 import { startKeys } from "./keys.js";
 import { notice, showCount, startNotices } from "./notify.js";
 import { startPresence } from "./presence.js";
+import { startReveals } from "./reveal.js";
 import * as rows from "./rows.js";
 import { getJSON } from "./server.js";
 
@@ -148,6 +150,9 @@ const TABLE = [
   { name: "reject", keys: ["r", "R"], label: "R", does: "reject, with a reason", guarded: true, run: onShown(decisions.reject) },
   { name: "send", keys: [], label: "Ctrl+Enter", does: "send the rejection" },
   { name: "edit", keys: ["e", "E"], label: "E", does: "edit the arguments", run: onShown(() => pane.querySelector("[data-key-target=edit]")?.click()) },
+  { name: "respond", keys: ["m", "M"], label: "M", does: "answer the agent in the tool's place", run: onShown(() => decisions.openWay("respond")) },
+  { name: "ask", keys: ["q", "Q"], label: "Q", does: "ask the submitter", run: onShown(() => decisions.openWay("ask")) },
+  { name: "claim", keys: ["c", "C"], label: "C", does: "claim the call, take it over, or give it up", run: onShown(toggle) },
   { name: "undo", keys: ["z", "Z"], label: "Z", does: "take the last decision back", run: decisions.undoLast },
   { name: "pick", keys: ["x", "X"], label: "X", does: "select for a decision together", run: () => togglePick(rows.current()) },
   { name: "snooze", keys: ["h", "H"], label: "H", does: "snooze for an hour", run: () => asleep(rows.current()) },
@@ -176,6 +181,8 @@ decisions.startDecisions();
 decisions.onDecided(decided);
 startBulk((id, state) => decided(id, { kind: null, state }));
 startPresence();
+startReveals();
+startClaims(rows.claimed);
 startNotices();
 startKeys(TABLE, decisions.mayAct);
 rows.on("select", (row) => {

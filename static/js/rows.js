@@ -84,10 +84,24 @@ function fill(row, data) {
   const left = row.querySelector(".expiry time");
   left.dataset.time = "left-short";
   setTime(left, data.decide_by);
+  row.querySelector(".escalated").hidden = !data.escalated;
+  showClaim(row, data.claimed_by);
   const pick = row.querySelector(".pick");
   pick.disabled = !data.can_decide || data.risk === "high";
   pick.setAttribute("aria-label", `Select ${data.tool}: ${data.sentence}`);
   tick(row);
+}
+
+function showClaim(row, name) {
+  const badge = row.querySelector(".claimed");
+  badge.hidden = !name || name === document.body.dataset.name;
+  badge.textContent = badge.hidden ? "" : name;
+}
+
+// Somebody else has claimed a call, or (no name) nobody has.
+export function claimed(id, name) {
+  const row = rowOf(id);
+  if (row) showClaim(row, name);
 }
 
 function comesBefore(row, data) {

@@ -25,9 +25,10 @@ export function getJSON(url) {
   return answer(fetch(url, { headers: { accept: "application/json" }, cache: "no-store" }));
 }
 
-export function postForm(url, fields) {
+export function postForm(url, fields, options = {}) {
   const body = new URLSearchParams(fields);
-  return answer(fetch(url, { method: "POST", body, headers: { accept: "application/json", "x-csrftoken": token() } })).then(confirmFirst);
+  const headers = { accept: "application/json", "x-csrftoken": token() };
+  return answer(fetch(url, { method: "POST", body, headers, ...options })).then(confirmFirst);
 }
 
 // A page as a document whose scripts never run. Its nodes can be adopted: the server has escaped whatever is in them.

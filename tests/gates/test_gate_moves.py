@@ -17,7 +17,7 @@ from tests.fixtures.gates import House, Opened
 
 HOLD = 60
 
-STATES = ("pending", "approved", "rejected", "expired", "withdrawn", "spent", "lapsed")
+STATES = ("pending", "approved", "rejected", "answered", "expired", "withdrawn", "spent", "lapsed")
 PEOPLE = ("alice", "rita", "rolf", "adam", "audra", "carol", "ravi", "oscar")
 
 LEGAL_BY_PERSON = {
@@ -27,6 +27,11 @@ LEGAL_BY_PERSON = {
     ("pending", "reject", "rita"): "rejected",
     ("pending", "reject", "rolf"): "rejected",
     ("pending", "reject", "adam"): "rejected",
+    ("pending", "respond", "rita"): "answered",
+    ("pending", "respond", "rolf"): "answered",
+    ("pending", "respond", "adam"): "answered",
+    ("pending", "take_back", "alice"): "withdrawn",
+    ("pending", "take_back", "adam"): "withdrawn",
     ("pending", "supersede", "rita"): "withdrawn",
     ("pending", "supersede", "rolf"): "withdrawn",
     ("pending", "supersede", "adam"): "withdrawn",
@@ -34,6 +39,8 @@ LEGAL_BY_PERSON = {
     ("approved", "undo", "adam"): "pending",
     ("rejected", "undo", "rita"): "pending",
     ("rejected", "undo", "adam"): "pending",
+    ("answered", "undo", "rita"): "pending",
+    ("answered", "undo", "adam"): "pending",
 }
 LEGAL_BY_HOUSE = {
     ("pending", "expire"): "expired",
@@ -54,6 +61,8 @@ def brought_to(house: House, state: str) -> Opened:
         house.decide(opened, house.cast.rita)
     if state == "rejected":
         house.decide(opened, house.cast.rita, opened.ballot("reject"))
+    if state == "answered":
+        house.decide(opened, house.cast.rita, opened.ballot("respond", answer="It is Monday."))
     if state == "spent":
         house.redeem(opened, after=HOLD + 2)
     if state == "lapsed":
@@ -72,12 +81,17 @@ def by_person(house: House, opened: Opened, move: str, name: str) -> None:
         house.undo(opened, person, after=3)
     elif move == "supersede":
         house.supersede(opened, person, after=3)
+    elif move == "take_back":
+        with transaction.atomic():
+            gates.take_back(opened.gate.pk, person, now=house.later(3))
     else:
-        house.decide(opened, person, opened.ballot(move), after=3)
+        answer = "It is Monday." if move == "respond" else ""
+        house.decide(opened, person, opened.ballot(move, answer=answer), after=3)
 
 
 @pytest.mark.parametrize(
-    ("state", "move", "name"), [*product(STATES, ("approve", "reject", "supersede", "undo"), PEOPLE)]
+    ("state", "move", "name"),
+    [*product(STATES, ("approve", "reject", "respond", "supersede", "take_back", "undo"), PEOPLE)],
 )
 def test_what_a_person_can_do(house: House, state: str, move: str, name: str) -> None:
     opened = brought_to(house, state)
@@ -92,7 +106,7 @@ def test_what_a_person_can_do(house: House, state: str, move: str, name: str) ->
     assert opened.row() == before
 
 
-@pytest.mark.parametrize("move", ["approve", "reject", "supersede", "undo"])
+@pytest.mark.parametrize("move", ["approve", "reject", "respond", "supersede", "undo"])
 @pytest.mark.parametrize(
     ("name", "error"),
     [("carol", NotVisible), ("ravi", NotVisible), ("oscar", NotVisible), ("alice", NotAllowed), ("audra", NotAllowed)],
@@ -139,6 +153,9 @@ def test_what_the_house_can_do(house: House, state: str, move: str) -> None:
     [
         ("approved", "approve", AlreadyDecided),
         ("rejected", "approve", AlreadyDecided),
+        ("answered", "approve", AlreadyDecided),
+        ("approved", "respond", AlreadyDecided),
+        ("approved", "take_back", AlreadyDecided),
         ("withdrawn", "approve", AlreadyDecided),
         ("spent", "reject", AlreadyDecided),
         ("lapsed", "approve", AlreadyDecided),
@@ -158,7 +175,9 @@ def test_an_impossible_move_says_why(house: House, state: str, move: str, error:
 
 def test_the_table_has_no_other_moves() -> None:
     table = {(start.value, move.value, end.value) for (start, move), end in TRANSITIONS.items()}
-    by_people = {(state, move, end) for (state, move, _), end in LEGAL_BY_PERSON.items()}
+    by_people = {
+        (state, "withdraw" if move == "take_back" else move, end) for (state, move, _), end in LEGAL_BY_PERSON.items()
+    }
     by_house = {
         (state, "lapse" if (state, move) == ("approved", "withdraw") else move, end)
         for (state, move), end in LEGAL_BY_HOUSE.items()
@@ -173,6 +192,8 @@ def test_every_move_needs_a_transaction(house: House) -> None:
     opened = house.open()
     calls: list[Callable[[], object]] = [
         lambda: gates.decide(opened.gate.pk, house.cast.rita, opened.ballot(), now=house.now),
+        lambda: gates.take_back(opened.gate.pk, house.cast.alice, now=house.now),
+        lambda: gates.escalate(house.now),
         lambda: gates.undo(opened.gate.pk, house.cast.rita, now=house.now),
         lambda: gates.redeem(opened.gate.pk, opened.binding, opened.verdict, now=house.now),
         lambda: gates.grant(opened.binding, now=house.now),

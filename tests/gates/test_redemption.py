@@ -210,7 +210,7 @@ def test_a_signed_decision_that_should_never_have_been_made_gives_no_permit(
     decision.signature = sign_decision(decision_facts(opened.fresh(), decision))
     decision.save()
     answer = house.redeem(opened)
-    assert drifted(answer, opened) == ["integrity"]
+    assert {*drifted(answer, opened)} == {"integrity"}
     assert said in answer.change["differences"][0]["text"]
 
 

@@ -38,7 +38,7 @@ class Command(PersonCommand):
 
     def _show(self, user: User, membership: Membership, gate: ApprovalGate, *, as_json: bool) -> None:
         check_view_gate(user, gate)
-        (row,) = pages.rows([gate], membership)
+        (row,) = pages.rows([gate], membership, database_now())
         if as_json:
             why_not = pages.why_not(user, gate)
             self.print_json({**row.as_json(), "why_not": why_not, "presentation": gate.presentation})
@@ -48,11 +48,11 @@ class Command(PersonCommand):
 
     def _list(self, user: User, membership: Membership, limit: int, *, as_json: bool) -> None:
         check_capability(user, membership.tenant_id, Capability.VIEW_QUEUE)
-        rows = pages.rows(pages.waiting(membership.tenant_id)[:limit], membership)
+        now = database_now()
+        rows = pages.rows(pages.waiting(membership.tenant_id)[:limit], membership, now)
         if as_json:
             self.print_json([row.as_json() for row in rows])
             return
-        now = database_now()
         for row in rows:
             left = duration((row.decide_by - now).total_seconds(), units=1)
             self.stdout.write(f"{row.id}  {row.risk:<6}  {left:>6} left  {row.tool}: {row.sentence} ({row.requester})")

@@ -1,0 +1,74 @@
+"""What the clock and the end of a run do to gates: expire, lapse, withdraw. Part of `gates`, which hands it on.
+
+Each step (rows, traces, feed) is taken for all gates before the next one: the one lock order.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from approvals import publishing
+from approvals.models import ApprovalGate
+from approvals.moving import move_gate, needs_transaction
+from approvals.states import GateMove, GateState
+from traces.kinds import EventKind
+
+
+@needs_transaction
+def expire(now: datetime, limit: int = 500) -> int:
+    """Close the gates that nobody decided in time, oldest first; answers how many. An expired gate denies its call."""
+    overdue = ApprovalGate.objects.overdue(now).order_by("decide_by", "id")
+    gates = list(overdue.select_for_update(skip_locked=True)[:limit])
+    _close(gates, GateMove.EXPIRE, now, {"reason": "Nobody decided in time."})
+    publishing.ring(gates)
+    return len(gates)
+
+
+@needs_transaction
+def lapse(now: datetime, limit: int = 500) -> int:
+    """Close the approvals that were not used in time, oldest first; answers how many."""
+    unused = ApprovalGate.objects.unused(now).order_by("execute_by", "id")
+    gates = list(unused.select_for_update(skip_locked=True)[:limit])
+    _close(gates, GateMove.LAPSE, now, {"reason": "The approval was not used in time."})
+    publishing.ring(gates)
+    return len(gates)
+
+
+@needs_transaction
+def withdraw(run_id: uuid.UUID, *, now: datetime, why: str) -> int:
+    """Close every open gate of a run that was cancelled or has ended; answers how many.
+
+    A gate that waits is WITHDRAWN; an approval that was not used is LAPSED. Neither can let its call run any more.
+    """
+    gates = list(ApprovalGate.objects.of_run(run_id).open().order_by("id").select_for_update())
+    waiting = [gate for gate in gates if gate.state == GateState.PENDING]
+    approved = [gate for gate in gates if gate.state == GateState.APPROVED]
+    for gate in waiting:
+        move_gate(gate, GateMove.WITHDRAW, closed_at=now)
+    for gate in approved:
+        move_gate(gate, GateMove.LAPSE, closed_at=now)
+    publishing.tell_closed(gates, now, {"reason": why})
+    return len(gates)
+
+
+@needs_transaction
+def escalate(now: datetime, limit: int = 500) -> int:
+    """Call the second group for gates that nobody decided in half of their time, oldest first; answers how many."""
+    due = ApprovalGate.objects.to_escalate(now).order_by("escalate_at", "id")
+    gates = list(due.select_for_update(skip_locked=True)[:limit])
+    for gate in gates:
+        move_gate(gate, None, escalated_at=now)
+    for gate in sorted(gates, key=lambda gate: (gate.run_id, gate.id)):
+        publishing.record(gate, EventKind.GATE_ESCALATED, now, {"to": list(gate.escalation_roles)})
+    for gate in sorted(gates, key=lambda gate: (gate.tenant_id, gate.id)):
+        publishing.announce(gate, now, escalated=1)
+    return len(gates)
+
+
+def _close(gates: Sequence[ApprovalGate], move: GateMove, now: datetime, facts: Mapping[str, Any]) -> None:
+    for gate in gates:
+        move_gate(gate, move, closed_at=now)
+    publishing.tell_closed(gates, now, facts)

@@ -1,0 +1,63 @@
+"""The one way in which a gate's row changes: compare and set, inside a transaction. For `gates` and `closing` only."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from django.db import connection
+from django.db.models import F
+
+from approvals.errors import GateMoved, NeedsTransaction
+from approvals.models import ApprovalGate, TenantPolicy
+from approvals.states import GateMove, GateState, after
+from routekit_site.tenancy.errors import NotVisible
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def needs_transaction(function: Callable[P, R]) -> Callable[P, R]:
+    """Fail loudly where the caller has opened no transaction: half a move must not be possible."""
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not connection.in_atomic_block:
+            raise NeedsTransaction
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def locked(gate_id: uuid.UUID) -> ApprovalGate:
+    """The gate, its row locked until the end of the transaction."""
+    gate = ApprovalGate.objects.select_for_update().filter(pk=gate_id).first()
+    if gate is None:
+        raise NotVisible
+    return gate
+
+
+def move_gate(gate: ApprovalGate, move: GateMove | None, **columns: Any) -> None:
+    """Compare and set. `move` None keeps the state (a vote that does not decide yet); the version grows all the same.
+
+    Raises:
+        GateMoved: the row is not as `gate` knows it, or the table has no such move.
+    """
+    state = after(GateState(gate.state), move) if move else GateState(gate.state)
+    if state is None:
+        raise GateMoved
+    unmoved = ApprovalGate.objects.filter(pk=gate.pk, state=gate.state, version=gate.version)
+    if unmoved.update(state=state, version=F("version") + 1, **columns) != 1:
+        raise GateMoved
+    gate.state, gate.version = state, gate.version + 1
+    for column, value in columns.items():
+        setattr(gate, column, value)
+
+
+def hold_of(tenant_id: int, column: str) -> timedelta:
+    """How long a decision can be taken back in a tenant; `column` is the policy's for its kind."""
+    policy = TenantPolicy.objects.only(column).filter(pk=tenant_id).first() or TenantPolicy(tenant_id=tenant_id)
+    return timedelta(seconds=getattr(policy, column))
