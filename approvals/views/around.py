@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
 from approvals import claims, gates, pages, remarks, reveals
-from approvals.errors import ApprovalError, BadBallot
+from approvals.errors import ApprovalError, BadBallot, NotWaiting
 from approvals.models import RemarkKind
 from approvals.rendering import visible
 from approvals.views.finding import refused, visible_gate
@@ -37,11 +37,15 @@ def claim(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
     if request.method != "POST":
         return JsonResponse(_claim_told(claims.holder(found, database_now()), request))
     gates.check_decide(request.user, found)
+    take = request.POST.get("take") == "1"
     try:
         with transaction.atomic(durable=True):
-            holder = claims.claim(gate_id, request.user, take=request.POST.get("take") == "1", now=database_now())
-    except ApprovalError as error:
-        return refused(request, found, 409, str(error))
+            holder: claims.Holder | None = claims.claim(gate_id, request.user, take=take, now=database_now())
+    except NotWaiting as error:
+        if take:
+            return refused(request, found, 409, str(error))
+        # A heartbeat that comes after the decision is no mistake.
+        holder = None
     if wants_json(request):
         return JsonResponse(_claim_told(holder, request))
     return HttpResponseRedirect(resolve_url("gate", gate_id))
