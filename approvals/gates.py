@@ -47,7 +47,7 @@ from approvals.errors import (
 from approvals.integrity import enough
 from approvals.models import ApprovalGate, Decision, DecisionKind
 from approvals.moving import hold_of, locked, move_gate, needs_transaction
-from approvals.opening import GateRequest, amended_gate, new_gate
+from approvals.opening import GateRequest, amended_gate, new_gate, renewed_gate
 from approvals.presentation import redacted_change
 from approvals.redemption import Drifted, drift, permit_of
 from approvals.signing import decision_facts, sign_decision
@@ -91,6 +91,7 @@ __all__ = [
     "open_gate",
     "redeem",
     "refuse_decision",
+    "renew",
     "standing",
     "supersede",
     "take_back",
@@ -173,6 +174,23 @@ def supersede(
     move_gate(gate, GateMove.SUPERSEDE, closed_at=now)
     opened.save(force_insert=True)
     publishing.superseded(gate, opened, user, str(redact(gate.tenant_id, amendment.reason)), now)
+    return opened
+
+
+@needs_transaction
+def renew(gate_id: uuid.UUID, request: GateRequest, *, now: datetime) -> ApprovalGate | None:
+    """Ask anew about a call that waits, on a page made under today's redaction; None where it waits no more.
+
+    Raises:
+        BadGateRequest: the request is of another call, or its parts are not of one.
+    """
+    gate = locked(gate_id)
+    if gate.state != GateState.PENDING or now >= gate.decide_by:
+        return None
+    opened = renewed_gate(gate, request, nonce=_nonce(), now=now)
+    move_gate(gate, GateMove.SUPERSEDE, closed_at=now)
+    opened.save(force_insert=True)
+    publishing.renewed(gate, opened, now)
     return opened
 
 

@@ -70,6 +70,25 @@ def _escalation(verdict: NeedsApproval, now: datetime) -> datetime | None:
     return now + timedelta(seconds=verdict.approvers.escalate_after_seconds)
 
 
+def renewed_gate(old: ApprovalGate, request: GateRequest, *, nonce: str, now: datetime) -> ApprovalGate:
+    """The gate that shows the same call anew, not saved yet.
+
+    Raises:
+        BadGateRequest: the request is of another call, or with other arguments.
+        NotCanonical: the arguments are not JSON.
+    """
+    gate = new_gate(request, nonce=nonce, now=now)
+    if not _same_call(old, request) or gate.arguments_fingerprint != old.arguments_fingerprint:
+        raise BadGateRequest
+    return gate
+
+
+def _same_call(old: ApprovalGate, request: GateRequest) -> bool:
+    binding = request.binding
+    same = (binding.tenant_id, binding.run_id, binding.call_id, binding.tool, binding.requester_id)
+    return same == (old.tenant_id, old.run_id, old.call_id, old.tool, old.requester_id) and request.reopens == old.pk
+
+
 def amended_gate(
     old: ApprovalGate, editor: User, amendment: Amendment, request: GateRequest, *, nonce: str, now: datetime
 ) -> ApprovalGate:
@@ -79,9 +98,7 @@ def amended_gate(
         BadGateRequest: the request is not of the old gate's call, or shows no edit.
         NotCanonical: the arguments are not JSON.
     """
-    binding = request.binding
-    same = (binding.tenant_id, binding.run_id, binding.call_id, binding.tool, binding.requester_id)
-    if same != (old.tenant_id, old.run_id, old.call_id, old.tool, old.requester_id) or request.reopens != old.pk:
+    if not _same_call(old, request):
         raise BadGateRequest
     if request.change is None or "edit" not in request.change:
         raise BadGateRequest

@@ -220,6 +220,8 @@ def outcome(gate: ApprovalGate) -> str:
     again = successor(gate) if gate.state == GateState.WITHDRAWN else None
     if again is not None and again.edited_by is not None:
         return f"{again.edited_by.display_name} edited the arguments, so another call is asked about."
+    if again is not None:
+        return "What is masked has changed since, so the call is asked about anew."
     if gate.withdrawn_by is not None:
         return f"{gate.withdrawn_by.display_name} took the request back, so nobody has to decide any more."
     if gate.state in _OUTCOMES:

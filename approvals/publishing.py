@@ -109,6 +109,14 @@ def superseded(old: ApprovalGate, new: ApprovalGate, editor: User, reason: str, 
     announce(new, now)
 
 
+def renewed(old: ApprovalGate, new: ApprovalGate, now: datetime) -> None:
+    """Trace and feed of a call that is asked about anew under today's redaction."""
+    record(old, EventKind.GATE_CLOSED, now, {"reason": "What is masked has changed.", "asked_anew": str(new.id)})
+    record(new, EventKind.GATE_OPENED, now, {"renews": str(old.id), "rule": new.rule, "level": new.level})
+    announce(old, now)
+    announce(new, now)
+
+
 def _bell(gate_id: UUID, run_id: UUID) -> Callable[[], None]:
     # A function and no partial: Django logs a robust callback's failure by its __qualname__, which a partial lacks.
     def send() -> None:

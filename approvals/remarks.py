@@ -94,8 +94,9 @@ def say(gate_id: uuid.UUID, user: User, kind: RemarkKind, words: str, *, key: st
 
 
 def of_gate(gate: ApprovalGate) -> list[Said]:
-    """What was said about a gate, oldest first."""
-    found = list(Remark.objects.filter(gate=gate).select_related("author").order_by("at", "id"))
+    """What was said about a gate, and about the one that it reopens; oldest first."""
+    about = [gate.pk, *([gate.reopens_id] if gate.reopens_id is not None else [])]
+    found = list(Remark.objects.filter(gate__in=about).select_related("author").order_by("at", "id"))
     answered = {each.answers_id for each in found if each.answers_id}
     return [
         Said(

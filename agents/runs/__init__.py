@@ -1,8 +1,8 @@
 """The door to runs: submit, advance, cancel, sweep, and who may do and see what.
 
 Inside, from the top down: `advancing` (the loop), `cancelling`, `editing` (a waiting call's arguments), `sweeping`,
-`recovering`, `asking` (the model), `calling` (the tools), `proposals` (verdicts and gates), `ending`, `case` and
-`transcript` (what is looked at), `lease` and `pulse` (who holds a run).
+`reopening` (after a change of redaction), `recovering`, `asking` (the model), `calling` (the tools), `proposals`
+(verdicts and gates), `ending`, `case` and `transcript` (what is looked at), `lease` and `pulse` (who holds a run).
 """
 
 from __future__ import annotations

@@ -53,13 +53,13 @@ def _recover(run: Run, case: Case, planned: Planned, now: datetime) -> int:
         change(call, CallState.PERMITTED, outcome="")
         return journal.note(run.id, EventKind.TOOL_RETRY, {**facts, "after": "lost worker"}, now=now, call=call)
     explained = redacted_change(run.tenant_id, change_of([difference("call", REASON)]))
-    ask_person(case, planned, _verdict(case, planned), now=now, difference=explained)
+    ask_person(case, planned, unknown_outcome(case, planned.manifest.name), now=now, difference=explained)
     return journal.note(run.id, EventKind.TOOL_UNKNOWN, facts, now=now, call=call, gate_id=call.gate_id)
 
 
-def _verdict(case: Case, planned: Planned) -> NeedsApproval:
+def unknown_outcome(case: Case, tool: str) -> NeedsApproval:
     """What the reviewer reads as the reason, with the approvers that the tenant wants for this tool."""
-    allowance = case.facts.allowances.get(planned.manifest.name)
+    allowance = case.facts.allowances.get(tool)
     if allowance is None:
         return NeedsApproval(Level.GATE, "unknown outcome", REASON)
     return NeedsApproval(

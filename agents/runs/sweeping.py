@@ -10,6 +10,7 @@ from django.db import transaction
 
 from agents import queue
 from agents.models import Run, ToolCall
+from agents.runs.reopening import reopen_outdated
 from agents.states import RunState
 from approvals import gates
 from approvals.models import ApprovalGate
@@ -32,6 +33,8 @@ def sweep() -> int:
     rung = _ring()
     # Last, and it rings by itself: trouble with one gate must not keep other runs waiting.
     _close_gates()
+    if _look_at_redaction.due():
+        reopen_outdated()
     return rung
 
 
@@ -94,3 +97,4 @@ class _Every:
 
 
 _full_sweep = _Every(60.0)
+_look_at_redaction = _Every(20.0)
