@@ -62,6 +62,8 @@ export function neighbour(direction) {
 }
 
 export function move(direction) {
+  // Where there is no next call the selection stays, and a key meant for the next one must not decide this one.
+  disarm();
   const stuck = selected && !isOpen(selected);
   select(neighbour(direction) ?? (stuck ? neighbour(-direction) : null), { focus: true });
 }

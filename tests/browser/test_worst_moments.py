@@ -28,6 +28,27 @@ def test_a_key_right_after_a_change_of_selection_decides_nothing(
     assert [alice.state(gate) for gate in gates] == ["pending", "pending"]
 
 
+def test_a_key_meant_for_a_next_call_that_there_is_not_decides_nothing(
+    live_queue: Callable[..., Page], alice: Developer
+) -> None:
+    rita = live_queue()
+    (gate,) = alice.ask(READ)
+    select(rita, gate)
+    rita.keyboard.press("j")
+    rita.keyboard.press("a")
+    armed(rita)
+    assert alice.state(gate) == "pending"
+    # Opening and closing the other ways to deal with it moves the bar as well.
+    for key in ("m", "q"):
+        rita.keyboard.press(key)
+        rita.keyboard.press("Escape")
+        rita.locator("h2#sentence").click()
+        rita.keyboard.press(key)
+        rita.keyboard.press("a")
+        armed(rita)
+    assert alice.state(gate) == "pending"
+
+
 def test_a_key_held_down_decides_nothing(live_queue: Callable[..., Page], alice: Developer) -> None:
     rita = live_queue()
     gates = alice.ask(READ, LIST)
