@@ -19,6 +19,7 @@ from approvals.rendering import visible
 from approvals.views.finding import refused, visible_gate
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.errors import NotVisible
+from routekit_site.tenancy.limits import Rate, check_rate
 from routekit_site.tenancy.middleware import TenantRequest
 from routekit_site.tenancy.responses import signed_in, wants_json
 
@@ -78,6 +79,7 @@ def reveal(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
     """Show one masked value to the person who asked. The answer is for them alone and is stored by no cache."""
     found = visible_gate(request, gate_id)
     reveals.check_reveal(request.user, found)
+    check_rate(request, Rate.DECIDE)
     mark, reason = request.POST.get("mark", "")[:64], request.POST.get("reason", "")
     try:
         with transaction.atomic(durable=True):
