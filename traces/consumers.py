@@ -115,8 +115,8 @@ async def feed(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Serve one socket at /ws/feed/?tenant=<id>&after=<number>.
 
     Refused in the handshake (403): nobody signed in, no member of the tenant, a page of another origin. Closed later
-    with 4403 when the membership ends, 4401 with the session or the account, 4013 when the browser reads too slowly
-    (come back and catch up), 4008 for messages that are none of the protocol's.
+    with 4403 when the membership or its right to see all ends, 4401 with the session or the account, 4013 when the
+    browser reads too slowly (come back and catch up), 4008 for messages that are none of the protocol's.
     """
     await receive()
     hub = current_hub()

@@ -22,6 +22,7 @@ class Gone(Enum):
 
     SIGNED_OUT = "signed out, deactivated, or the password was changed"
     NO_MEMBER = "no member of the tenant any more"
+    LESS_ALLOWED = "a member still, who may not see all any more"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,11 @@ def still_reading(readers: Collection[Reader], now: datetime) -> dict[Reader, Re
         role = roles.get((each.user_id, each.tenant_id))
         if role is None:
             return Gone.NO_MEMBER
-        return replace(each, name=users[each.user_id].display_name, sees_all=_SEES_ALL in capabilities_of(role))
+        sees_all = _SEES_ALL in capabilities_of(role)
+        # What the page shows is not theirs to see any more either: it has to be loaded again.
+        if each.sees_all and not sees_all:
+            return Gone.LESS_ALLOWED
+        return replace(each, name=users[each.user_id].display_name, sees_all=sees_all)
 
     return {each: now_is(each) for each in readers}
 

@@ -282,7 +282,7 @@ class Hub:
             match answers[socket.reader]:
                 case Gone.SIGNED_OUT:
                     socket.close(Close.SIGNED_OUT)
-                case Gone.NO_MEMBER:
+                case Gone.NO_MEMBER | Gone.LESS_ALLOWED:
                     socket.close(Close.NO_MEMBER)
                 case reader:
                     socket.reader = reader

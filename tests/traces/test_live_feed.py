@@ -270,7 +270,30 @@ def test_a_developer_sees_own_runs_and_bare_numbers_of_the_rest(cast: Cast) -> N
     run(test)
 
 
-def test_a_changed_role_changes_what_arrives(cast: Cast) -> None:
+def test_a_role_that_was_given_changes_what_arrives(cast: Cast) -> None:
+    session = session_of(cast.alice)
+
+    def promote() -> None:
+        Membership.objects.filter(user=cast.alice).update(role=Role.REVIEWER)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            await browser.next()
+            await off_loop(promote)
+            topics = []
+            for number in range(20):
+                await off_loop(announce, cast.acme.pk, number)
+                topics.append((await browser.until(lambda frame: frame["type"] == "entry"))["topic"])
+                if topics[-1] != "other":
+                    break
+                await asyncio.sleep(0.25)
+            assert topics[0] == "other"
+            assert topics[-1] != "other"
+
+    run(test)
+
+
+def test_a_role_that_was_taken_away_closes_the_socket(cast: Cast) -> None:
     session = session_of(cast.rita)
 
     def demote() -> None:
@@ -280,14 +303,7 @@ def test_a_changed_role_changes_what_arrives(cast: Cast) -> None:
         async with Browser(session, cast.acme.pk) as browser:
             await browser.next()
             await off_loop(demote)
-            topics = []
-            for number in range(20):
-                await off_loop(announce, cast.acme.pk, number)
-                topics.append((await browser.until(lambda frame: frame["type"] == "entry"))["topic"])
-                if topics[-1] == "other":
-                    break
-                await asyncio.sleep(0.25)
-            assert topics[-1] == "other"
+            assert await browser.next(within=5) == {"type": "closed", "code": Close.NO_MEMBER}
 
     run(test)
 
