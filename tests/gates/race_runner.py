@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,11 +22,16 @@ import django
 django.setup()
 
 from django.db import connection, transaction  # noqa: E402 - after the set-up
+from django.test import Client  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
-from approvals import gates, rules  # noqa: E402
+from approvals import claims, gates, remarks, reveals, rules  # noqa: E402
+from approvals.binding import change_of, difference  # noqa: E402
 from approvals.errors import AlreadyDecided, ApprovalError  # noqa: E402
-from approvals.models import ApprovalGate, Decision, ToolAllowance  # noqa: E402
+from approvals.models import ApprovalGate, Decision, RemarkKind, ToolAllowance  # noqa: E402
+from approvals.presentation import redacted_change  # noqa: E402
 from approvals.types import Permit  # noqa: E402
+from routekit_site.tenancy.models import User  # noqa: E402
 from routekit_site.tenancy.roles import Role  # noqa: E402
 from tests.fixtures.cast import Cast, make_tenant, make_user  # noqa: E402
 from tests.fixtures.gates import TWO, House, Opened  # noqa: E402
@@ -111,6 +118,80 @@ def decide_or_withdraw(house: House) -> Outcome:
     """Rita approves while the run is cancelled."""
     opened = house.open()
     sides = race(lambda: house.decide(opened, house.cast.rita), lambda: house.withdraw(opened))
+    return {"sides": sides, **after(opened)}
+
+
+def two_browsers(house: House) -> Outcome:
+    """Rita approves while Rolf rejects, each by the page's own form over HTTP: views, sessions, CSRF and all."""
+    present = replace(house, now=timezone.now())
+    opened = present.open()
+
+    def sent(person: User, kind: str) -> Side:
+        client = Client(enforce_csrf_checks=True, headers={"host": "localhost"})
+        client.force_login(person)
+        address = f"/queue/{opened.gate.pk}/"
+        page = client.get(address, secure=True).content.decode()
+        form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.split('id="decide"')[1]))
+        headers = {"accept": "application/json", "referer": f"https://localhost{address}"}
+
+        def post() -> object:
+            answer = client.post(f"{address}decide/", {**form, "kind": kind}, secure=True, headers=headers)
+            body = answer.json()
+            return {"status": answer.status_code, "winner": body.get("winner", ""), "state": body["state"]}
+
+        return post
+
+    sides = race(sent(house.cast.rita, "approve"), sent(house.cast.rolf, "reject"))
+    return {"sides": sides, **after(opened)}
+
+
+def decide_or_take_back(house: House) -> Outcome:
+    """Rita approves while Alice takes the request back."""
+    opened = house.open()
+
+    def take_back() -> object:
+        with transaction.atomic():
+            return gates.take_back(opened.gate.pk, house.cast.alice, now=house.later(1))
+
+    sides = race(lambda: house.decide(opened, house.cast.rita), take_back)
+    return {"sides": sides, **after(opened)}
+
+
+def decide_or_renew(house: House) -> Outcome:
+    """Rita approves while the sweep asks anew about the call."""
+    opened = house.open()
+    change = redacted_change(house.cast.acme.pk, change_of([difference("redaction", "Masked otherwise.")]))
+    request = house.request(opened.binding, opened.verdict.approvers, house.cast.alice, change=change)
+
+    def renew() -> object:
+        with transaction.atomic():
+            return gates.renew(opened.gate.pk, replace(request, reopens=opened.gate.pk), now=house.later(1))
+
+    sides = race(lambda: house.decide(opened, house.cast.rita), renew)
+    return {"sides": sides, "renewed": opened.gate.reopened_as.count(), **after(opened)}
+
+
+def around_a_decision(house: House) -> Outcome:
+    """Claims, a takeover, a remark, a reveal and two sweeps while Rita approves: nothing may deadlock."""
+    opened = house.open({"path": "a.txt", "text": "mail bob.builder@example.com"})
+    (masked,) = reveals.masked_values(opened.gate.presentation)
+
+    def within(act: Callable[[], object]) -> Side:
+        def side() -> object:
+            with transaction.atomic():
+                return type(act()).__name__
+
+        return side
+
+    gate, cast, now = opened.gate.pk, house.cast, house.later(1)
+    sides = race(
+        lambda: house.decide(opened, cast.rita),
+        within(lambda: claims.claim(gate, cast.rita, take=False, now=now)),
+        within(lambda: claims.claim(gate, cast.rolf, take=True, now=now)),
+        within(lambda: remarks.say(gate, cast.alice, RemarkKind.NOTE, "soon, please", key=uuid.uuid4().hex, now=now)),
+        within(lambda: reveals.reveal(gate, cast.rolf, masked.mark, "why", now=now)),
+        within(lambda: gates.escalate(house.later(7200))),
+    )
     return {"sides": sides, **after(opened)}
 
 
@@ -215,6 +296,10 @@ RACES = {
     for function in (
         two_deciders,
         decide_or_withdraw,
+        two_browsers,
+        decide_or_take_back,
+        decide_or_renew,
+        around_a_decision,
         decide_or_edit,
         decide_or_expire,
         same_form_five_times,

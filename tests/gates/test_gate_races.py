@@ -20,6 +20,10 @@ Races = dict[str, list[dict[str, Any]]]
 
 ROUNDS = {
     "two_deciders": 200,
+    "two_browsers": 200,
+    "decide_or_take_back": 40,
+    "decide_or_renew": 20,
+    "around_a_decision": 20,
     "decide_or_withdraw": 40,
     "decide_or_edit": 40,
     "decide_or_expire": 40,
@@ -39,6 +43,7 @@ def races(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Races
     directory: Path = tmp_path_factory.mktemp("races")
     with postgres_database(services.database_url) as database_url:
         site = {"DATABASE_URL": database_url, "ROUTEKIT_DATA_DIR": str(directory)}
+        site["ROUTEKIT_DECIDE_RATE"] = "10000 per minute"
         settings = {"DJANGO_SETTINGS_MODULE": "routekit_site.settings"}
         environment = clean_environment({**make_keys(), **site, **settings})
 
@@ -76,6 +81,41 @@ def test_of_two_deciders_exactly_one_wins_200_times_and_the_loser_is_told_who(ra
         assert played["state"] == state
         assert lost == {"error": "AlreadyDecided", "winner": names[kind], "state": state}
     assert len(kinds) == 2, f"one side always won, so nothing raced: {kinds}"
+
+
+def test_of_two_browsers_exactly_one_wins_200_times_and_the_loser_reads_who(races: Races) -> None:
+    names = {"approved": "Rita Example", "rejected": "Rolf Example"}
+    states: Counter[str] = Counter()
+    for played in races["two_browsers"]:
+        answers = [side["answer"] for side in played["sides"]]
+        (won,) = (answer for answer in answers if answer["status"] == 200)
+        (lost,) = (answer for answer in answers if answer["status"] == 409)
+        states[won["state"]] += 1
+        assert lost == {"status": 409, "winner": names[won["state"]], "state": won["state"]}
+        assert played["state"] == won["state"]
+        assert len(played["decisions"]) == 1
+    assert len(states) == 2, f"one side always won, so nothing raced: {states}"
+
+
+def test_a_call_is_approved_or_taken_back_and_never_both(races: Races) -> None:
+    for played in races["decide_or_take_back"]:
+        decided, taken = played["sides"]
+        if played["state"] == "approved":
+            assert taken == {"error": "AlreadyDecided", "winner": "Rita Example", "state": "approved"}
+        else:
+            assert decided == {"error": "AlreadyDecided", "winner": "Alice Example", "state": "withdrawn"}
+            assert (played["state"], played["decisions"]) == ("withdrawn", [])
+
+
+def test_a_call_is_decided_or_asked_about_anew_and_never_both(races: Races) -> None:
+    for played in races["decide_or_renew"]:
+        assert (played["state"], played["renewed"]) in {("approved", 0), ("withdrawn", 1)}
+
+
+def test_what_is_done_around_a_decision_neither_blocks_it_nor_moves_the_gate(races: Races) -> None:
+    for played in races["around_a_decision"]:
+        assert "answer" in played["sides"][0]
+        assert (played["state"], len(played["decisions"])) == ("approved", 1)
 
 
 def test_a_call_that_is_cancelled_while_it_is_approved_cannot_run(races: Races) -> None:
