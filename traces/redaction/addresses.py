@@ -5,17 +5,25 @@ from __future__ import annotations
 import re
 from ipaddress import AddressValueError, IPv6Address
 
-from traces.redaction.spans import Label, Span
+from traces.redaction.spans import Found, Label
 
+_IP = Label.IP
+_HEXTET = r"[0-9A-Fa-f]{1,4}"
+# Of version 6: eight groups, six before a dotted quad, or a double colon. Times and MAC addresses have fewer.
+TRIGGER = (
+    r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}"
+    rf"|\b(?:{_HEXTET}:){{2,7}}:|\b{_HEXTET}::[0-9A-Fa-f]|\b(?:{_HEXTET}:){{6}}(?:{_HEXTET}:[0-9A-Fa-f]|\d{{1,3}}\.)|::{_HEXTET}"
+)
 _BYTE = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
 _IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}(?![\w]|\.\d|-[a-z0-9])")
 _IPV6 = re.compile(r"(?:[0-9A-Fa-f:]{2,30}:(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f:]{2,39})(?:%[A-Za-z]\w{1,15})?")
+_WHOLE_IPV6 = re.compile(rf"(?:{_HEXTET}:){{7}}{_HEXTET}")
 _VERSION_CONTEXT = re.compile(r"(?i)(?:\bver(?:sion|\.)?|\bv|build|release|oid|firmware|==|>=|<=|~=)[\s:='\"]{0,3}$")
-_COLONS = 7  # between the groups of an address that is written in full
+_DIGIT = re.compile(r"\d")
 _NOT_PERSONAL = frozenset({"0.0.0.0", "127.0.0.1", "255.255.255.255"})  # noqa: S104  recognised, not bound to
 
 
-def find_ip(view: str, position: int) -> Span | None:
+def find_ip(view: str, position: int, _end: int) -> Found | None:
     """Return the address that begins at ``position``, if one does and it can identify somebody."""
     before = view[position - 1] if position else " "
     if before.isalnum() or (before in "_.:%" and _continues(view, position, before)):
@@ -34,28 +42,30 @@ def _continues(view: str, position: int, before: str) -> bool:
     return before != "%" and earlier.isalnum()
 
 
-def _version4(view: str, match: re.Match[str]) -> Span | None:
-    if match[0] in _NOT_PERSONAL or _VERSION_CONTEXT.search(view, max(0, match.start() - 12), match.start()):
+def _version4(view: str, match: re.Match[str]) -> Found | None:
+    start, end = match.span()
+    if match[0] in _NOT_PERSONAL or _VERSION_CONTEXT.search(view, max(0, start - 12), start):
         return None
-    return Span(match.start(), match.end(), Label.IP)
+    return (start, end, _IP)
 
 
-def _version6(view: str, position: int) -> Span | None:
+def _version6(view: str, position: int) -> Found | None:
     match = _IPV6.match(view, position)
     if match is None:
         return None
     text = match[0]
     if text.endswith(":") and not text.endswith("::"):
         text = text[:-1]
-    following = view[position + len(text) : position + len(text) + 1]
-    colons = text.count(":")
-    if ("::" not in text and colons != _COLONS and "." not in text) or following.isalnum() or following == "_":
+    end = position + len(text)
+    following = view[end : end + 1]
+    if following.isalnum() or following == "_" or _DIGIT.search(text) is None:  # a name: a::b
         return None
+    return (position, end, _IP) if _WHOLE_IPV6.fullmatch(text) or _is_personal(text) else None
+
+
+def _is_personal(text: str) -> bool:
     try:
         address = IPv6Address(text)
     except AddressValueError:
-        return None
-    named = not any(character.isdigit() for character in text)
-    if address.is_unspecified or address.is_loopback or named:
-        return None
-    return Span(position, position + len(text), Label.IP)
+        return False
+    return not (address.is_unspecified or address.is_loopback)

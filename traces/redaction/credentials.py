@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from traces.redaction.canonical import FILLER
 from traces.redaction.keys import KeyKind, kind_of, label_of
-from traces.redaction.spans import Label, Span
+from traces.redaction.spans import Found, Label
 
 # One word of a name that can promise a secret, followed by what may stand between the name and its value. Bytes that
 # are not ASCII are dots here; the name itself is then read from the text and classified like a field of JSON.
@@ -42,6 +42,8 @@ _COPULA = re.compile(r"(?i)[ \t]{1,2}(?:is|was|to|ist|est|es|lautet|[^\s\w\"'])[
 _UNQUOTED = re.compile(
     r"(?:[^\s\"'`<>\x00;&,\\]|[;&](?![\w.-]{1,40}=|\s|$|[\"'])|,(?![\w.-]{1,40}=|\s|$|[\"'])|\\(?![nrt\"])){1,96}",
 )
+_PLAIN_VALUE = re.compile(r"[^\s\"'`<>\x00;&,\\]{1,96}")
+_MAY_GO_ON = frozenset(";&,\\")
 _JUDGED = 96  # characters of a value that are judged; its rest only belongs to it
 _QUOTED_REACH = 512
 _MASKED = re.compile(
@@ -79,7 +81,7 @@ _SHORTEST_TOKEN = 8
 _LONG = 16
 
 
-def find_credential(view: str, position: int, end: int) -> Span | None:  # noqa: PLR0911  one way out for each form
+def find_credential(view: str, position: int, end: int) -> Found | None:  # noqa: PLR0911  one way out for each form
     """Return the value of the name whose trigger matched ``view[position:end]``, if it can be a secret."""
     if view[end : end + 1] in _NOTHING or _NAME_AHEAD.match(view, end):
         return None
@@ -98,7 +100,7 @@ def find_credential(view: str, position: int, end: int) -> Span | None:  # noqa:
     if scheme is not None:
         return _bearer(view, scheme.end())
     span = _value(view, _past_colon(view, end), matched)
-    certain = span is not None and (_PASSWORD_NOUN.search(matched) or span.end - span.start >= _LONG)
+    certain = span is not None and (_PASSWORD_NOUN.search(matched) or span[1] - span[0] >= _LONG)
     return span if certain else None
 
 
@@ -126,21 +128,21 @@ def _name(view: str, start: int, end: int) -> str:
     return view[max(start, end - _LONGEST_NAME) : end].replace(FILLER, "").strip(".-")
 
 
-def _user_and_password(view: str, start: int) -> Span | None:
+def _user_and_password(view: str, start: int) -> Found | None:
     match = _UNQUOTED.match(view, start)
     if match is None or _refused(match[0]):
         return None
-    return Span(start, match.end(), Label.GENERIC_SECRET)
+    return (start, match.end(), Label.GENERIC_SECRET)
 
 
-def _bearer(view: str, start: int) -> Span | None:
+def _bearer(view: str, start: int) -> Found | None:
     match = _BEARER.match(view, start)
     if match is None or _refused(match[0]) or not any(character.isdigit() for character in match[0]):
         return None
-    return Span(start, match.end(), Label.GENERIC_SECRET)
+    return (start, match.end(), Label.GENERIC_SECRET)
 
 
-def _value(view: str, position: int, name: str) -> Span | None:
+def _value(view: str, position: int, name: str) -> Found | None:
     opening = _OPENING.match(view, position)
     if opening is None:
         return None
@@ -157,7 +159,7 @@ def _value(view: str, position: int, name: str) -> Span | None:
         accepted = _accepts_unquoted(view[start:end], password=password)
     if not accepted:
         return None
-    return Span(start, _rest(view, end) if end - start == _JUDGED else end, label_of(name))
+    return (start, _rest(view, end) if end - start == _JUDGED else end, label_of(name))
 
 
 def _rest(view: str, end: int) -> int:
@@ -174,10 +176,14 @@ def _closing(view: str, start: int, quote: str) -> int:
 
 
 def _unquoted_end(view: str, start: int) -> int:
-    match = _UNQUOTED.match(view, start)
+    match = _PLAIN_VALUE.match(view, start)
+    if match is None or view[match.end() : match.end() + 1] in _MAY_GO_ON:
+        match = _UNQUOTED.match(view, start)
     if match is None:
         return start
     end = match.end()
+    if view[end - 1].isalnum():
+        return end
     # A closing bracket or a full stop belongs to the sentence, not to the secret, unless it was opened inside.
     while end > start and (view[end - 1] in ".,;:\\\x1a" or (view[end - 1] in ")]}" and not _opened(view[start:end]))):
         end -= 1
@@ -213,7 +219,7 @@ def _accepts_quoted(text: str, *, password: bool) -> bool:
 
 
 def _accepts_unquoted(text: str, *, password: bool) -> bool:
-    if len(text) < _SHORTEST or _refused(text) or _CODE.fullmatch(text):
+    if len(text) < _SHORTEST or _refused(text) or _is_code(text):
         return False
     if text.isdecimal():
         return password or len(text) >= _LONG
@@ -226,6 +232,10 @@ def _accepts_unquoted(text: str, *, password: bool) -> bool:
         return True
     symbols = _SYMBOL.search(text) is not None
     return (password and letters and symbols) or (len(text) > 2 * _LONG and not symbols and "." not in text)
+
+
+def _is_code(text: str) -> bool:
+    return ("." in text or "(" in text or "[" in text or text.isupper()) and _CODE.fullmatch(text) is not None
 
 
 def _mixed(text: str) -> bool:

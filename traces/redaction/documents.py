@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from traces.redaction.spans import Label, Span
+from traces.redaction.spans import Found, Label
+
+_IBAN, _PASSPORT_LABEL = Label.IBAN, Label.PASSPORT
 
 # Length by country: the IBAN registry of SWIFT (ISO 13616).
 _IBAN_LENGTHS = {
@@ -53,7 +55,7 @@ _PASSPORT = re.compile(r"(?:[A-Za-z0-9]{6,12}|\d\d ?\d\d ?(?:№ ?)?\d{6}|[A-Z]{
 _THREE_DIGITS = re.compile(r"(?:[A-Za-z ]{0,9}\d){3}")
 
 
-def find_iban(view: str, position: int) -> Span | None:
+def find_iban(view: str, position: int) -> Found | None:
     """Return the IBAN that begins at ``position``: its country's length, and ISO 7064 mod 97-10."""
     pattern = _IBANS.get(view[position : position + 2].upper())
     match = pattern.match(view, position) if pattern else None
@@ -61,14 +63,14 @@ def find_iban(view: str, position: int) -> Span | None:
         return None
     iban = match[0].upper()
     remainder = int((iban[4:] + iban[:4]).translate(_IBAN_DIGITS)) % _IBAN_MODULUS
-    return Span(position, match.end(), Label.IBAN) if remainder == 1 else None
+    return (position, match.end(), _IBAN) if remainder == 1 else None
 
 
-def find_passport(view: str, position: int) -> Span | None:
+def find_passport(view: str, position: int) -> Found | None:
     """Return the document number that begins at ``position``, behind a word for passport."""
     match = _PASSPORT.match(view, position) if _THREE_DIGITS.match(view, position) else None
     if match is None:
         return None
     text = match[0]
     mixed_case = text != text.upper() and text != text.lower()
-    return None if mixed_case else Span(position, match.end(), Label.PASSPORT)
+    return None if mixed_case else (position, match.end(), _PASSPORT_LABEL)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 
 from traces.redaction.canonical import FILLER
-from traces.redaction.spans import Label, Span
+from traces.redaction.spans import Found, Label
+
+_EMAIL, _URL_CREDENTIALS = Label.EMAIL, Label.URL_CREDENTIALS
 
 LOCAL_REACH = 256  # characters before an @ in which its local part or URL must begin
 
@@ -14,6 +16,8 @@ LOCAL_REACH = 256  # characters before an @ in which its local part or URL must 
 _LETTER = r"\w\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e\u1000-\u109f\u1780-\u17ff" + FILLER
 _LOCAL_REVERSED = re.compile(rf"[{_LETTER}.+'%-]{{1,{LOCAL_REACH}}}")
 _QUOTED_REVERSED = re.compile(rf"{FILLER}*\"[^\"\n\x00:,{{}}\[\]]{{0,64}}\w[^\"\n\x00:,{{}}\[\]]{{0,64}}\"")
+_NEVER_FIRST = ".'%+-" + FILLER
+_NEVER_ALONE = _NEVER_FIRST + "_"
 _QUOTED_ENDS = ('"', FILLER)
 _LABEL = rf"[{_LETTER}](?:[{_LETTER}-]{{0,61}}[{_LETTER}])?"
 _DOMAIN = re.compile(rf"{FILLER}*(?:{_LABEL}\.){{1,8}}")
@@ -165,7 +169,7 @@ _FILE_ENDINGS = frozenset(
 _SERVICE_USERS = frozenset({"git", "hg", "svn"})
 
 
-def find_emails(view: str) -> Iterator[Span]:
+def find_emails(view: str) -> Iterator[Found]:
     """Yield the e-mail address, or the user and password of a URL, around every ``@`` of a canonical view."""
     if "at]" in view or "at)" in view or "AT]" in view or "AT)" in view:
         yield from _disguised(view)
@@ -193,22 +197,22 @@ def find_emails(view: str) -> Iterator[Span]:
         position = view.find("@", position + 1)
 
 
-def _disguised(view: str) -> Iterator[Span]:
+def _disguised(view: str) -> Iterator[Found]:
     """Find ``name [at] example [dot] org``."""
     for sign in _SPELLED_AT.finditer(view):
         domain = _SPELLED_DOMAIN.match(view, sign.end())
         local = _SPELLED_LOCAL_REVERSED.match(view[max(0, sign.start() - LOCAL_REACH) : sign.start()][::-1])
         if domain is not None and local is not None:
-            yield Span(sign.start() - local.end(), domain.end(), Label.EMAIL)
+            yield (sign.start() - local.end(), domain.end(), _EMAIL)
 
 
-def _address(view: str, at: int) -> Span | None:
+def _address(view: str, at: int) -> Found | None:
     usual = _USUAL_DOMAIN.match(view, at + 1)
     if usual is not None and usual[1].lower() in _FILE_ENDINGS:
         return None
     end = _domain_end(view, at + 1) if usual is None else usual.end()
     start = None if end is None else _local_start(view, at)
-    return None if start is None or end is None else Span(start, end, Label.EMAIL)
+    return None if start is None or end is None else (start, end, _EMAIL)
 
 
 def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
@@ -221,14 +225,14 @@ def _userinfo_end(view: str, at: int, stop: int) -> int:
     return stop if separator is None else separator.start()
 
 
-def _credentials(userinfo: str, start: int) -> Iterator[Span]:
+def _credentials(userinfo: str, start: int) -> Iterator[Found]:
     user, colon, password = userinfo.partition(":")
     if colon:
         secret = not _PLACEHOLDER_PASSWORD.fullmatch(password)
     else:
         secret = len(user) >= _TOKEN_LENGTH and any(character.isdigit() for character in user)
     if secret:
-        yield Span(start, start + len(userinfo), Label.URL_CREDENTIALS)
+        yield (start, start + len(userinfo), _URL_CREDENTIALS)
 
 
 def _domain_end(view: str, start: int) -> int | None:
@@ -272,17 +276,17 @@ def _local_start(view: str, at: int) -> int | None:
     match = _LOCAL_REVERSED.match(window)
     if match is None:
         return None
-    local = _after_script_switch(match[0][::-1])
-    stripped = local.lstrip(".'%+-" + FILLER)
-    if not stripped.strip(".'%+-_" + FILLER) or stripped in _SERVICE_USERS:
+    local = match[0][::-1]
+    if not local.isascii():
+        local = _after_script_switch(local)
+    stripped = local.lstrip(_NEVER_FIRST)
+    if not stripped.strip(_NEVER_ALONE) or stripped in _SERVICE_USERS:
         return None
     return at - len(stripped)
 
 
 def _after_script_switch(local: str) -> str:
     """Cut words of a script without spaces that stand before the address: メールはana@…, and kana before Han."""
-    if local.isascii():
-        return local
     last = local.rstrip(FILLER)[-1:]
     if last.isascii() or not _NO_SPACE_SCRIPT.match(last):
         glued = [match.end() for match in _NO_SPACE_SCRIPT.finditer(local)]

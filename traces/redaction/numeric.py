@@ -9,7 +9,9 @@ from functools import lru_cache
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
-from traces.redaction.spans import Label, Span
+from traces.redaction.spans import Found, Label
+
+_CARD_LABEL, _PHONE, _SSN_LABEL = Label.CREDIT_CARD, Label.PHONE, Label.US_SSN
 
 _CARD = re.compile(r"\d(?:[ -]?\d){12,18}(?!\d)")
 _CARD_GROUPS = frozenset(
@@ -40,7 +42,7 @@ def _issuers() -> dict[str, frozenset[int]]:
 _ISSUERS = _issuers()
 _DOUBLED = bytes.maketrans(b"0123456789", bytes([0, 2, 4, 6, 8, 1, 3, 5, 7, 9]))
 _DIGIT_SUM_OFFSET = ord("0")
-_NO_PUNCTUATION = {ord(character): None for character in " .-/()+"}
+_PUNCTUATION = b" .-/()+"
 _CARD_CONTEXT = re.compile(r"(?i)card|\bpan\b|carte|karte|tarjeta|cart[aã]o|carta\b|kreditn|карт|卡|カード|카드")
 _USUAL_CARD_LENGTH = 16  # longer ones exist, but a bare run of 19 digits is more often an identifier
 
@@ -53,16 +55,20 @@ _EXTENSION = re.compile(
     r"(?i)(?:,? ?(?:ext(?:ension)?\b\.?|extn\b\.?|x|durchwahl|poste|interno|anexo|ramal|доб\.?|#)[ :.]{0,2}|;ext=)\d{1,6}(?!\d)",
 )
 _ALL_DIGITS = "0123456789"  # a table of characters, not a number
+_OPEN = frozenset(["", *" \n,;\"'()[]{}|\0"])  # the usual neighbours of a number, which belong to no longer one
 _EXTENSION_STARTS = frozenset(" ,;xXeE#dD")
 _INTERNATIONAL = re.compile(r"(?:\+|00[ .-]?)\(?\d(?:[ .\-/()]{0,3}\d){5,16}\)?")
 _SEPARATED = re.compile(r"\(?\+?\d(?:[ .\-/()]{0,3}\d){5,16}")
+_LAST_GROUP = re.compile(r"[ .\-/()]+\d+\)?$")
 _AREA = re.compile(r"\(\+?\d{1,5}\)")
 _IN_ROW = re.compile(r"[\d][ -]|[#/=]")  # further groups of digits before a number: a table, an account number, a path
 _ROW_GOES_ON = re.compile(r" \d")
-_NANP = re.compile(r"(?:1[-. ]?)?(?:\([2-9]\d{2}\)[-. ]?|[2-9]\d{2}[-. ])\d{3}[-. ]\d{4}(?!\d|[-.]\d)")
 _TRUNK = re.compile(r"\(?0[1-9]\d{0,4}\)?(?:[ ./-]{0,2}\d{1,8}){0,5}(?!\d)")
-_GROUPED = re.compile(r"\(\d\d\) ?9?\d{4}-\d{4}(?!\d|-\d)|1[3-9]\d([ -])\d{4}\1\d{4}(?! ?\d|-\d)")  # Brazil, China
-_INDIAN = re.compile(r"[6-9]\d{4}[ -]\d{5}(?! ?\d|-\d)")
+_GROUPED = re.compile(
+    r"(?:1[-. ]?)?(?:\([2-9]\d{2}\)[-. ]?|[2-9]\d{2}[-. ])\d{3}[-. ]\d{4}(?!\d|[-.]\d)"  # North America
+    r"|[6-9]\d{4}[ -]\d{5}(?! ?\d|-\d)"  # India
+    r"|\(\d\d\) ?9?\d{4}-\d{4}(?!\d|-\d)|1[3-9]\d([ -])\d{4}\1\d{4}(?! ?\d|-\d)"  # Brazil, China
+)
 _DATE = re.compile(
     r"(?:19|20)\d\d([-./ ])(?:0?[1-9]|1[0-2])\1(?:[0-2]?\d|3[01])|(?:[0-2]?\d|3[01])([-./ ])(?:[0-2]?\d|3[01])\2(?:19|20)\d\d"
 )
@@ -94,83 +100,103 @@ def is_card(digits: str) -> bool:
     return len(digits) in _ISSUERS.get(digits[:4], ()) and luhn(digits)
 
 
-def find_card(view: str, position: int) -> Span | None:
-    """Return the card number that begins at ``position``, if one does."""
+def find_card(view: str, position: int) -> Found | None:
+    """Return the card number that begins at ``position``, if one does; what stands before it is not looked at."""
     match = _CARD.match(view, position) if view[position : position + 4].isdecimal() else None
-    if match is None or _glued(view, position, match.end()):
+    if match is None:
         return None
-    text = match[0]
-    groups = text.replace("-", " ").split(" ")
-    if len(groups) > 1 and tuple(map(len, groups)) not in _CARD_GROUPS:
+    text, end = match[0], match.end()
+    digits = text
+    if not text.isdecimal():
+        groups = text.replace("-", " ").split(" ")
+        if tuple(map(len, groups)) not in _CARD_GROUPS:
+            return None
+        digits = "".join(groups)
+    if len(digits) not in _ISSUERS.get(digits[:4], ()) or not luhn(digits) or _goes_on(view, end):
         return None
-    digits = "".join(groups)
     if len(digits) > _USUAL_CARD_LENGTH and not _CARD_CONTEXT.search(view, max(0, position - 32), position):
         return None
-    return Span(position, match.end(), Label.CREDIT_CARD) if is_card(digits) else None
+    return (position, end, _CARD_LABEL)
 
 
-def find_ssn(view: str, position: int) -> Span | None:
+def find_ssn(view: str, position: int) -> Found | None:
     """Return the social security number that begins at ``position``; without dashes it needs a context word."""
     match = _SSN.match(view, position)
-    if match is None or _glued(view, position, match.end()):
+    if match is None or _goes_on(view, match.end()):
         return None
     if match[1] != "-" and not _SSN_CONTEXT.search(view, max(0, position - 40), position):
         return None
-    return Span(position, match.end(), Label.US_SSN)
+    return (position, match.end(), _SSN_LABEL)
 
 
-def find_phone(view: str, position: int, *, context: bool) -> Span | None:
+def find_phone(view: str, position: int, *, context: bool) -> Found | None:
     """Return the phone number that begins at ``position``.
 
     ``context`` says that a word such as "phone" stands before it: then any plausible grouping will do. Without it the
     number must be international with a possible length of its country, or grouped the way its country writes it.
     """
-    if view[position] == "(" and not _AREA.match(view, position):
-        position += 1
     first = view[position]
+    if first == "(" and not _AREA.match(view, position):
+        position += 1
+        first = view[position]
     end = _international(view, position) if first == "+" or view.startswith("00", position) else None
     if end is None and first != "+":
         end = _national(view, position, context=context)
     if end is None and context:
         end = _in_context(view, position)
-    if end is None or _glued(view, position, end):
+    if end is None or belongs_before(view, position) or _goes_on(view, end):
         return None
     extension = _EXTENSION.match(view, end) if view[end : end + 1] in _EXTENSION_STARTS else None
-    return Span(position, extension.end() if extension else end, Label.PHONE)
+    return (position, end if extension is None else extension.end(), _PHONE)
 
 
-def _glued(view: str, start: int, end: int) -> bool:
-    """Whether a number is part of something longer: an identifier, a decimal, a path, a version."""
-    before = view[start - 1] if start else " "
-    after = view[end] if end < len(view) else " "
+def belongs_before(view: str, start: int) -> bool:
+    """Whether a number goes on to the left of ``start``: it is part of an identifier, a decimal, a path."""
+    if not start:
+        return False
+    before = view[start - 1]
+    if before in _OPEN:
+        return False
     if before.isascii() and (before.isalnum() or before == "_"):
         return True
-    if before in ".-" and start > 1 and view[start - 2].isalnum():
-        return True
-    if before == "/" and start > 1 and view[start - 2].isdigit():
-        return True
+    if start == 1:
+        return False
+    earlier = view[start - 2]
+    return (before in ".-" and earlier.isalnum()) or (before == "/" and earlier.isdigit())
+
+
+def _goes_on(view: str, end: int) -> bool:
+    """Whether a number goes on behind ``end``: it is part of an identifier, a decimal, a path, a version."""
+    after = view[end : end + 1]
+    if after in _OPEN:
+        return False
     if after.isascii() and (after.isalpha() or after in "_@"):
         return not _EXTENSION.match(view, end)
     following = view[end + 1 : end + 2]
     return (after in ".:/-" and following.isdecimal()) or (after == "-" and following.isalpha())
 
 
+def _digits(text: str) -> str:
+    """Return ``text``, a number, without its punctuation."""
+    return text.encode("ascii", "ignore").translate(None, _PUNCTUATION).decode()
+
+
 def _international(view: str, position: int) -> int | None:
     match = _INTERNATIONAL.match(view, position)
     if match is None:
         return None
-    text = match[0].rstrip(" .-/(")
-    if text.count(")") > text.count("("):
+    text = match[0]
+    if text[-1] == ")" and text.count(")") > text.count("("):
         text = text[:-1]
     while text:
-        digits = text.replace("(0)", "").translate(_NO_PUNCTUATION)
-        digits = digits.removeprefix("00") if text.startswith("00") else digits
+        digits = _digits(text.replace("(0)", "") if "(0)" in text else text)
+        digits = digits.removeprefix("00") if text[0] == "0" else digits
         if len(digits) < _MIN_INTERNATIONAL:
             return None
         if _possible(digits):
             return position + len(text)
         # The match may have run on into the next number of the line: drop the last group.
-        shorter = re.sub(r"[ .\-/()]+\d+\)?$", "", text)
+        shorter = _LAST_GROUP.sub("", text)
         if shorter == text:
             return None
         text = shorter
@@ -207,7 +233,7 @@ def _national_lengths(digits: str) -> frozenset[int]:
 def _national(view: str, position: int, *, context: bool) -> int | None:  # noqa: PLR0911  one way out for each form
     if not context and _IN_ROW.search(view, max(0, position - 2), position):
         return None
-    match = _NANP.match(view, position) or _INDIAN.match(view, position) or _GROUPED.match(view, position)
+    match = _GROUPED.match(view, position)
     if match is not None:
         return match.end()
     match = _TRUNK.match(view, position)
@@ -215,14 +241,14 @@ def _national(view: str, position: int, *, context: bool) -> int | None:  # noqa
         return None
     text = match[0]
     while text:
-        count = len(text.translate(_NO_PUNCTUATION))
+        count = len(_digits(text))
         if count < 9:  # noqa: PLR2004
             return None
         if not context and _ROW_GOES_ON.match(view, position + len(text)):
             return None
         if count <= 12 and any(groups.fullmatch(text) for groups in _TRUNK_GROUPS):  # noqa: PLR2004
             return position + len(text)
-        shorter = re.sub(r"[ ./-]+\d+$", "", text)
+        shorter = _LAST_GROUP.sub("", text)
         if shorter == text:
             return None
         text = shorter
@@ -234,8 +260,8 @@ def _in_context(view: str, position: int) -> int | None:
     if match is None or _DATE.match(view, position):
         return None
     text = match[0]
-    while len(text.translate(_NO_PUNCTUATION)) not in _BARE_LENGTHS:
-        shorter = re.sub(r"[ .\-/()]+\d+$", "", text)
+    while len(_digits(text)) not in _BARE_LENGTHS:
+        shorter = _LAST_GROUP.sub("", text)
         if shorter == text or len(shorter) < _MIN_INTERNATIONAL:
             return None
         text = shorter

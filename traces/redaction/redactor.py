@@ -11,7 +11,7 @@ import orjson
 from traces.redaction.custom import CustomRule, TooManyMatchesError, find_custom
 from traces.redaction.replacement import Replacement
 from traces.redaction.scanner import Categories, Scanner
-from traces.redaction.spans import Hit, Label, Span, merge
+from traces.redaction.spans import Found, Hit, Label, Span, merge
 from traces.redaction.streams import RedactionStream, rewrite
 from traces.redaction.tree import Tree
 
@@ -21,13 +21,17 @@ _SEPARATOR = "\n\x00\n"
 # nearly always; a text that does not settle is replaced whole.
 _ROUNDS = 4
 
+_MANY = 16  # items of a list; to look at the first few of fewer saves nothing
+_HEAD_ITEMS = 8
+_HEAD_CHARACTERS = 1024
+
 # What a neighbour of a value may look at: the character beside it, or a space or dash and a digit.
 _BESIDE = frozenset("_.%+:/@\\-")
 _BEHIND = _BESIDE | {"("}  # which opens a phone number
 _APART = frozenset("\n\"'),;<>=[]{}|")  # of the other characters the most frequent
 
 
-def _touching(text: str, spans: list[Span]) -> list[int]:
+def _touching(text: str, spans: list[Found]) -> list[int]:
     """Return where those spans begin that touch a word, or a digit across a space or dash."""
     padded = text + "\n\n"  # which is also what stands before the first character
     touching: list[int] = []
@@ -41,6 +45,13 @@ def _touching(text: str, spans: list[Span]) -> list[int]:
         ):
             touching.append(start)
     return touching
+
+
+def _head(value: Any) -> str:
+    """Return the first items of a long list, which is ``value`` or stands in it, as JSON; else nothing."""
+    lists = (value,) if isinstance(value, list) else value.values()
+    longest = next((item for item in lists if isinstance(item, list) and len(item) >= _MANY), None)
+    return orjson.dumps(longest[:_HEAD_ITEMS]).decode()[:_HEAD_CHARACTERS] if longest else ""
 
 
 class Redactor:
@@ -79,12 +90,31 @@ class Redactor:
     def _is_clean(self, value: Any) -> bool:
         """Whether one look at the whole value as JSON shows that nothing is to be redacted."""
         try:
+            # Where there is much to redact, the first items show it.
+            if self._scanner.spans(_head(value)):
+                return False
             return self._scanner.is_clean(orjson.dumps(value).decode())
         except TypeError:  # what JSON can't hold: bytes, sets, cycles, huge integers
             return False
 
     def _rewrite_all(self, texts: list[str], contexts: dict[int, str]) -> dict[int, str]:
-        """Redact ``texts`` together, each read behind its context word, if any; return those that changed, by index."""
+        """Redact ``texts``, each read behind its context word, if any; return those that changed, by index.
+
+        Texts of ASCII are read apart from the others: most rules have a shorter way for them.
+        """
+        foreign = [index for index, text in enumerate(texts) if not text.isascii()]
+        if not foreign or len(foreign) == len(texts):
+            return self._settled(texts, contexts)
+        plain = [index for index, text in enumerate(texts) if text.isascii()]
+        changed: dict[int, str] = {}
+        for indexes in (plain, foreign):
+            known = {place: contexts[index] for place, index in enumerate(indexes) if index in contexts}
+            settled = self._settled([texts[index] for index in indexes], known)
+            changed |= {indexes[place]: text for place, text in settled.items()}
+        return changed
+
+    def _settled(self, texts: list[str], contexts: dict[int, str]) -> dict[int, str]:
+        """Redact ``texts`` together, again and again until nothing more is found; return those that changed."""
         changed: dict[int, str] = {}
         pending = list(range(len(texts)))
         current = texts
@@ -127,7 +157,7 @@ class Redactor:
         }
         return dirty, self._unsettled(text, joined, spans, dirty)
 
-    def _unsettled(self, text: str, joined: list[str], spans: list[Span], dirty: dict[int, str]) -> list[int]:
+    def _unsettled(self, text: str, joined: list[str], spans: list[Found], dirty: dict[int, str]) -> list[int]:
         """Return the texts in which a token touches what stands beside it, so that this may now be read differently."""
         touching = _touching(text, spans)
         if not touching:
@@ -135,16 +165,16 @@ class Redactor:
         starts = list(accumulate([len(part) + len(_SEPARATOR) for part in joined], initial=0))
         return sorted({bisect_right(starts, start) - 1 for start in touching} & dirty.keys())
 
-    def _each(self, texts: list[str], joined: list[str], spans: list[Span]) -> dict[int, str]:
+    def _each(self, texts: list[str], joined: list[str], spans: list[Found]) -> dict[int, str]:
         """Redact text by text: the way when there are patterns, which see one text at a time."""
         starts = list(accumulate([len(text) + len(_SEPARATOR) for text in joined], initial=0))
-        found: dict[int, list[Span]] = {}
-        for span in spans:
-            index = bisect_right(starts, span.start) - 1
+        found: dict[int, list[Found]] = {}
+        for first, last, label in spans:
+            index = bisect_right(starts, first) - 1
             base = starts[index] + len(joined[index]) - len(texts[index])
-            start, end = max(0, span.start - base), min(span.end - base, len(texts[index]))
+            start, end = max(0, first - base), min(last - base, len(texts[index]))
             if start < end:
-                found.setdefault(index, []).append(Span(start, end, span.label))
+                found.setdefault(index, []).append((start, end, label))
         dirty: dict[int, str] = {}
         for index, text in enumerate(texts):
             rewritten = rewrite(text, self._hits(text, found.get(index, [])), 0, len(text))
@@ -152,8 +182,8 @@ class Redactor:
                 dirty[index] = rewritten
         return dirty
 
-    def _hits(self, text: str, found: list[Span]) -> list[Hit]:
-        custom: dict[Span, str] = {}
+    def _hits(self, text: str, found: list[Found]) -> list[Hit]:
+        custom: dict[Found, str] = {}
         if self._rules:
             try:
                 custom = dict(find_custom(self._rules, text))
@@ -164,13 +194,13 @@ class Redactor:
         spans = merge([*found, *custom]) if custom else found
         return [
             Hit(
-                span,
-                custom[span] if span in custom else self._replacement.token(span.label, text[span.start : span.end]),
+                Span(*span),
+                custom[span] if span in custom else self._replacement.token(span[2], text[span[0] : span[1]]),
             )
             for span in spans
         ]
 
-    def _outside_tokens(self, text: str, custom: dict[Span, str]) -> dict[Span, str]:
+    def _outside_tokens(self, text: str, custom: dict[Found, str]) -> dict[Found, str]:
         """Leave out matches inside a token that is already there: redacting twice changes nothing."""
         tokens = [match.span() for match in self._replacement.token_pattern.finditer(text)]
         for literal in {rule.template for rule in self._rules}:
@@ -183,5 +213,5 @@ class Redactor:
         return {
             span: token
             for span, token in custom.items()
-            if not any(start <= span.start and span.end <= end for start, end in tokens)
+            if not any(start <= span[0] and span[1] <= end for start, end in tokens)
         }

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from traces.redaction import credentials, tokens
-from traces.redaction.addresses import find_ip
+from traces.redaction import addresses, credentials, tokens
 from traces.redaction.canonical import FILLER, canonical_view, scan_bytes
 from traces.redaction.documents import find_iban, find_passport
 from traces.redaction.emails import find_emails
 from traces.redaction.engine import Finder, Pattern, compile_finder, compile_pattern
 from traces.redaction.keys import NAME_TRIGGER, KeyKind, kind_of
-from traces.redaction.numeric import find_card, find_phone, find_ssn
-from traces.redaction.spans import Label, Span, merge
+from traces.redaction.numeric import belongs_before, find_card, find_phone, find_ssn
+from traces.redaction.spans import Found, Label, merge
 
 
 class Categories(NamedTuple):
@@ -31,7 +30,7 @@ class Categories(NamedTuple):
     ips: bool
 
 
-Validator = Callable[[str, int, int], Span | None]
+Validator = Callable[[str, int, int], Found | None]
 
 
 class _Pass(NamedTuple):
@@ -63,7 +62,6 @@ _PHONE_TRIGGER = (
 )
 _PASSPORT_WORDS = r"passport|passeport|reisepass|pasaporte|passaporto?|paspoort|paszport|pasaport"
 _DOCUMENT_TRIGGER = rf"\b[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|(?i:{_PASSPORT_WORDS})[^\n\x00|\]]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,14}}\d\w{{0,3}}\d|(?i:\biban\b)[^\n\x00\d]{{0,12}}\d\d"
-_IP_TRIGGER = r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\b[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]+|::[0-9A-Fa-f]{1,4}[0-9A-Fa-f:]*"
 
 _IBAN_HEAD = 4  # characters of the country and the check digits
 _PASSPORT_WORD = re.compile(rf"(?i){_PASSPORT_WORDS}|护照|護照|旅券|パスポート|паспорт|여권")
@@ -73,6 +71,7 @@ _DIGIT = re.compile(r"\d")
 _NUMBER_OPENINGS = 2  # characters + and ( that may stand before the first digit
 _DOCUMENT_NUMBER = re.compile(r"[A-Za-z0-9]+")
 _LINE_END = re.compile(r"[\n\x00|\]]")
+_PASSPORT_STARTS = frozenset("pPrR")
 _PASSPORT_REACH = 64
 _DOCUMENT_WORDS = 6  # words that may stand between "passport" and its number
 
@@ -84,15 +83,15 @@ class Scanner:
         self._categories = categories
         self._passes = _passes(categories)
 
-    def spans(self, text: str) -> list[Span]:
+    def spans(self, text: str) -> list[Found]:
         """Return the spans of ``text`` in order, without overlaps; offsets are characters."""
         view = canonical_view(text)
+        buffer = scan_bytes(view)
         found = list(find_emails(view))
         if not self._categories.emails:
-            found = [span for span in found if span.label is not Label.EMAIL]
+            found = [span for span in found if span[2] is not Label.EMAIL]
         if not self._categories.secrets:
-            found = [span for span in found if span.label is not Label.URL_CREDENTIALS]
-        buffer = scan_bytes(view)
+            found = [span for span in found if span[2] is not Label.URL_CREDENTIALS]
         for scan_pass in self._passes:
             found += _scan(scan_pass, view, buffer)
         return merge(found)
@@ -104,13 +103,10 @@ class Scanner:
         """
         if _DEEPLY_ESCAPED in document:
             return False
-        # Where there is much to redact, the first lines show it.
-        if len(document) > _HEAD and self.spans(document[:_HEAD]):
-            return False
         view = canonical_view(document)
+        buffer = scan_bytes(view)
         if next(find_emails(view), None) is not None:
             return False
-        buffer = scan_bytes(view)
         if _any_trigger(self._categories).search(buffer) is None:
             return True
         if self._categories.secrets or self._categories.phones or self._categories.ids:
@@ -123,7 +119,7 @@ class Scanner:
         return all(next(_scan(scan_pass, view, buffer), None) is None for scan_pass in self._passes)
 
 
-def _scan(scan_pass: _Pass, view: str, buffer: bytes) -> Iterator[Span]:
+def _scan(scan_pass: _Pass, view: str, buffer: bytes) -> Iterator[Found]:
     find, validate, nested = scan_pass
     position = refused_end = misses = 0
     size = len(buffer)
@@ -154,7 +150,6 @@ def _next_start(buffer: bytes, start: int, end: int) -> int:
 
 _NAME = re.compile(r"[^\s=]+")
 _DEEPLY_ESCAPED = "\\" * 7  # JSON in JSON in JSON in JSON is read level by level
-_HEAD = 1024
 _UNSET = ("null", "true", "false")
 _NAMES = compile_pattern(NAME_TRIGGER.encode("ascii"))
 
@@ -162,10 +157,10 @@ _NAMES = compile_pattern(NAME_TRIGGER.encode("ascii"))
 @lru_cache(maxsize=64)
 def _passes(categories: Categories) -> tuple[_Pass, ...]:
     passes = [
-        (categories.secrets, tokens.TRIGGER, _token, True),
+        (categories.secrets, tokens.TRIGGER, tokens.find_token, True),
         (categories.secrets, credentials.TRIGGER, credentials.find_credential, False),
         (_has_values(categories), _value_trigger(categories), _value_validator(categories), True),
-        (categories.ips, _IP_TRIGGER, _ip, False),
+        (categories.ips, addresses.TRIGGER, addresses.find_ip, False),
     ]
     return tuple(
         _Pass(compile_finder(trigger.encode("ascii")), validate, nested)
@@ -178,7 +173,7 @@ def _passes(categories: Categories) -> tuple[_Pass, ...]:
 def _any_trigger(categories: Categories) -> Pattern:
     """All triggers in one pattern: one pass that tells a text in which there is nothing to judge."""
     triggers = [NAME_TRIGGER, tokens.TRIGGER, credentials.TRIGGER, _value_trigger(categories)]
-    return _compile("|".join(triggers + [_IP_TRIGGER] * categories.ips))
+    return _compile("|".join(triggers + [addresses.TRIGGER] * categories.ips))
 
 
 def _has_values(categories: Categories) -> bool:
@@ -199,62 +194,64 @@ def _compile(trigger: str) -> Pattern:
     return compile_pattern(trigger.encode("ascii"))
 
 
-def _token(view: str, start: int, _end: int) -> Span | None:
-    return tokens.find_token(view, start)
-
-
-def _ip(view: str, start: int, _end: int) -> Span | None:
-    return find_ip(view, start)
-
-
 def _value_validator(categories: Categories) -> Validator:
-    def validate(view: str, start: int, end: int) -> Span | None:
+    ids, phones = categories.ids, categories.phones
+
+    def validate(view: str, start: int, end: int) -> Found | None:
         first = view[start]
-        if first in "+(0":
-            span = find_phone(view, start, context=False) if categories.phones else None
-            return find_ssn(view, start) if span is None and first == "0" and categories.ids else span
         if first.isdecimal():
-            return _number(categories, view, start, context=False)
-        if categories.ids:
+            return None if belongs_before(view, start) else _bare_number(categories, view, start)
+        if first in "+(":
+            return find_phone(view, start, context=False) if phones else None
+        if ids:
             if view[start + 2].isdecimal() and first.isascii():
                 return find_iban(view, start)
             if first in "iI":
                 return find_iban(view, end - _IBAN_HEAD)
-            span = _passport(view, start, end)
-            if span is not None:
-                return span
+            if first in _PASSPORT_STARTS or not first.isascii():
+                span = _passport(view, start, end)
+                if span is not None:
+                    return span
         return _number_behind_word(categories, view, start, end)
 
     return validate
 
 
-def _number(categories: Categories, view: str, start: int, *, context: bool) -> Span | None:
-    digit = view[start].isdecimal()
-    span = find_card(view, start) if categories.cards and digit else None
-    if span is None and categories.ids and digit:
-        span = find_ssn(view, start)
+def _bare_number(categories: Categories, view: str, start: int) -> Found | None:
+    if view[start] != "0":
+        return _number(categories, view, start, context=False)
+    span = find_phone(view, start, context=False) if categories.phones else None
+    return find_ssn(view, start) if span is None and categories.ids else span
+
+
+def _number(categories: Categories, view: str, start: int, *, context: bool) -> Found | None:
+    span = None
+    if view[start].isdecimal():
+        if categories.cards:
+            span = find_card(view, start)
+        if span is None and categories.ids:
+            span = find_ssn(view, start)
     if span is None and categories.phones:
         span = find_phone(view, start, context=context)
     return span
 
 
-def _number_behind_word(categories: Categories, view: str, start: int, end: int) -> Span | None:
+def _number_behind_word(categories: Categories, view: str, start: int, end: int) -> Found | None:
     digit = _DIGIT.search(view, start, end)
     if digit is None:
         return None
-    number = digit.start()
-    for _ in range(_NUMBER_OPENINGS):
-        if number > start and view[number - 1] in "+(":
-            number -= 1
+    number = first = digit.start()
+    while number > start and first - number < _NUMBER_OPENINGS and view[number - 1] in "+(":
+        number -= 1
+    if number == first and belongs_before(view, number):
+        return None
     context = (view[start].isascii() and view[start] != "?") or _FOREIGN_PHONE_WORD.search(
         view, max(0, start - 8), number
     ) is not None
     return _number(categories, view, number, context=context)
 
 
-def _passport(view: str, start: int, end: int) -> Span | None:
-    if view[start] not in "pPrR" and view[start].isascii():
-        return None
+def _passport(view: str, start: int, end: int) -> Found | None:
     words = view[max(0, start - 8) : end]
     if words.isascii() and "pas" not in words.lower():
         return None

@@ -6,8 +6,10 @@ The prefixes are those that the vendors document; a length keeps words of prose 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import lru_cache
 
-from traces.redaction.spans import Label, Span
+from traces.redaction.spans import Found, Label
 
 _W = r"[A-Za-z0-9_-]"
 _A = r"[A-Za-z0-9]"
@@ -171,68 +173,90 @@ _RUN = re.compile(r"[A-Za-z0-9_-]+")
 _UNLIKE_PROSE = re.compile(r"[A-Z0-9]")
 
 
-def _by_first_character() -> dict[str, tuple[tuple[Label, re.Pattern[str]], ...]]:
-    table: dict[str, list[tuple[Label, re.Pattern[str]]]] = {}
+_Rule = tuple[Label, re.Pattern[str]]
+# What a form can begin with: a group of alternatives, a class, an escape or a character; and how often it may come.
+_ITEM = re.compile(r"(\(\?:(?:[^()]|\(\?:[^()]*\))*\)|\[[^]]*\]|\\.|.)(\?|\{\d+,?\d*\}|[*+])?")
+_CHARACTERS = "".join(map(chr, range(33, 127)))
+
+
+def _by_first_characters() -> dict[str, tuple[_Rule, ...]]:
+    """Return the forms by the two characters that they can begin with, so that few are tried at a place."""
+    table: dict[str, list[_Rule]] = {}
     forms = [
         *((label, prefix + rest) for label, prefix, rest in _FORMS),
         (Label.VENDOR_TOKEN, _TELEGRAM + r"[A-Za-z0-9_-]{30,36}"),
         (Label.VENDOR_TOKEN, _DISCORD + r"[A-Za-z0-9_-]{27,}"),
     ]
     for label, pattern in forms:
-        compiled = re.compile(pattern)
-        for character in map(chr, range(33, 127)):
-            if _may_begin(pattern, character):
-                table.setdefault(character, []).append((label, compiled))
-    return {character: tuple(rules) for character, rules in table.items()}
+        rule = (label, re.compile(pattern))
+        for head in sorted({first + second for first, second in _heads(pattern)}):
+            table.setdefault(head, []).append(rule)
+    return {head: tuple(rules) for head, rules in table.items()}
 
 
-def _may_begin(pattern: str, character: str) -> bool:
-    """Whether a match of ``pattern`` can begin with ``character``: its first item is a class, an escape or itself."""
-    first = re.match(r"\(\?:[^)]*\)|\[[^]]*\]|\\.|.", pattern)
-    if first is None:
-        return False
-    item = first[0]
-    if item.startswith("(?:"):
-        return any(_may_begin(option, character) for option in item[3:-1].split("|"))
-    return re.fullmatch(item, character) is not None
+def _heads(pattern: str) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of characters with which a match of ``pattern`` can begin."""
+    for first, rest in _beginnings(pattern):
+        for second, _ in _beginnings(rest):
+            yield first, second
 
 
-_TABLE = _by_first_character()
+@lru_cache(maxsize=1024)
+def _beginnings(pattern: str) -> tuple[tuple[str, str], ...]:
+    """Return each character with which a match can begin, and the pattern of what follows it."""
+    item = _ITEM.match(pattern)
+    if item is None:
+        return ()
+    text, times = item.groups()
+    rest = pattern[item.end() :]
+    found: list[tuple[str, str]] = list(_beginnings(rest)) if times == "?" else []
+    if text.startswith("(?:"):
+        for option in text[3:-1].split("|"):
+            found += _beginnings(option + rest)
+        return tuple(found)
+    if times not in (None, "?"):
+        rest = text + rest  # which may begin with the same once more: all such items are asked for twice at least
+    return (*found, *((character, rest) for character in re.findall(text, _CHARACTERS)))
 
 
-def find_token(view: str, position: int) -> Span | None:
+_TABLE = _by_first_characters()
+
+
+def find_token(view: str, position: int, _end: int) -> Found | None:
     """Return the longest vendor token, JWT or private key that begins at ``position``."""
-    if view[position] == "-":
+    head = view[position : position + 2]
+    if head == "--":
         return _private_key(view, position)
     before = view[position - 1] if position else " "
-    if before.isascii() and (before.isalnum() or (before in "_-" and view[position] == "e")):
+    if before.isascii() and (before.isalnum() or (before in "_-" and head[0] == "e")):
         return None
-    if view.startswith("PuTTY", position):
+    if head == "Pu" and view.startswith("PuTTY", position):
         return _putty_key(view, position)
-    if _UNLIKE_PROSE.search(view, position + _SHORTEST_PREFIX, position + _HEAD) is None:
+    best: _Rule | None = None
+    end = position
+    for rule in _TABLE.get(head, ()):
+        match = rule[1].match(view, position)
+        if match is not None and match.end() > end:
+            best, end = rule, match.end()
+    if best is None or _UNLIKE_PROSE.search(view, position + _SHORTEST_PREFIX, position + _HEAD) is None:
         return None
-    best: Span | None = None
-    for label, pattern in _TABLE.get(view[position], ()):
-        match = pattern.match(view, position)
-        if match is not None and (best is None or match.end() > best.end):
-            best = Span(position, match.end(), label)
     # Letters that follow without a break go too: two tokens run together, or one longer than its form.
-    run = _RUN.match(view, best.end) if best is not None else None
-    return Span(position, run.end(), best.label) if best is not None and run is not None else best
+    run = _RUN.match(view, end)
+    return (position, end if run is None else run.end(), best[0])
 
 
-def _private_key(view: str, position: int) -> Span | None:
+def _private_key(view: str, position: int) -> Found | None:
     header = _PEM_HEADER.match(view, position)
     if header is None:
         return None
     footer = view.find("-----END ", header.end(), position + _KEY_REACH)
     end = _PEM_END.match(view, footer) if footer >= 0 else None
     body = end or _PEM_BODY.match(view, header.end())
-    return Span(position, body.end() if body else header.end(), Label.PRIVATE_KEY)
+    return (position, body.end() if body else header.end(), Label.PRIVATE_KEY)
 
 
-def _putty_key(view: str, position: int) -> Span | None:
+def _putty_key(view: str, position: int) -> Found | None:
     footer = view.find("Private-MAC:", position, position + _KEY_REACH)
     end = _PUTTY_END.match(view, footer) if footer >= 0 else None
     stop = view.find("\0", position)
-    return Span(position, end.end() if end else stop if stop >= 0 else len(view), Label.PRIVATE_KEY)
+    return (position, end.end() if end else stop if stop >= 0 else len(view), Label.PRIVATE_KEY)

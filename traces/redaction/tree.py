@@ -160,14 +160,14 @@ class Tree:
                     self._text(key, node, key, _Form.KEY, "")
         for key, item in value.items():
             kind = type(item)
-            if type(key) is not str:
-                self._other_key(key, node)
-            elif key not in plain:
-                name = field_name(key)
-                if name is not None:
+            if key not in plain:
+                if type(key) is not str:
+                    self._other_key(key, node)
+                elif (name := field_name(key)) is not None:
                     self._named(name, item, node, key, depth)
                     continue
-                plain.add(key)
+                else:
+                    plain.add(key)
             # Most items are short texts and small numbers: they are told apart here, without a call.
             if kind is str:
                 if item and item[0] not in _JSON_OPENINGS:
@@ -175,9 +175,12 @@ class Tree:
                     places.append((node, key))
                 elif item:
                     self._value(item, node, key, "", depth)
+            elif kind is int:
+                if not -_SMALLEST_TESTED < item < _SMALLEST_TESTED:
+                    self._integer(item, node, key, "")
             elif kind is dict or kind is list:
                 self._container(item, node, key, "", depth)
-            elif kind not in _PLAIN_TYPES and not (kind is int and -_SMALLEST_TESTED < item < _SMALLEST_TESTED):
+            elif kind not in _PLAIN_TYPES:
                 self._value(item, node, key, "", depth)
         if self._secrets and "value" in value:
             self._named_pair(value, node)
@@ -251,10 +254,15 @@ class Tree:
     def _rebuilt(self, root: list[Any]) -> Any:
         all_changes, all_renames = self._changes, self._renames
         for index in range(len(self._nodes) - 1, 0, -1):
-            if index not in all_changes and index not in all_renames:
+            changes, renames = all_changes.get(index), all_renames.get(index)
+            if changes is None and renames is None:
                 continue
             value, parent, key, source = self._nodes[index]
-            new = _copy(value, all_changes.get(index, {}), all_renames.get(index, {}))
+            new: Any
+            if changes is not None and renames is None and type(value) is dict:
+                new = {**value, **changes}
+            else:
+                new = _copy(value, changes or {}, renames or {})
             if source is not None:
                 new = _dump(new[0], source)
             if parent in all_changes:
@@ -266,8 +274,6 @@ class Tree:
 
 def _copy(value: Any, changes: dict[Any, Any], renames: dict[Any, str]) -> Any:
     """Return a copy of a container with changed items and renamed keys."""
-    if type(value) is dict and not renames:
-        return {**value, **changes}
     if type(value) is list:
         copy = value.copy()
         for index, item in changes.items():
