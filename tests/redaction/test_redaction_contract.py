@@ -49,6 +49,12 @@ def test_an_address_is_found_whole(redactor: Redactor, address: str) -> None:
         assert only_span(redactor, text) == (Label.EMAIL, address)
 
 
+@pytest.mark.parametrize("address", ["anna+x@example.com", "jo@mail-x.example.org", "zoë@firma.de"])
+def test_an_address_in_the_name_of_a_file_is_found(redactor: Redactor, address: str) -> None:
+    for text in (f"wrote {address}.txt", f"/home/{address}.tar.gz", f'{{"path": "{address}.json"}}'):
+        assert only_span(redactor, text) == (Label.EMAIL, address)
+
+
 def test_an_address_is_cut_from_the_script_around_it(redactor: Redactor) -> None:
     assert redactor.redact("メールはana@example.frまでお願いします") == "メールは[EMAIL]までお願いします"
 
@@ -143,6 +149,23 @@ def test_passports_by_the_word_before_them(redactor: Redactor, text: str) -> Non
     assert redactor.spans("the passport office opens at nine") == []
 
 
+def test_the_words_before_a_passport_are_not_taken_for_its_number(redactor: Redactor) -> None:
+    assert only_span(redactor, "holder of passport number L9413715") == (Label.PASSPORT, "L9413715")
+    assert only_span(redactor, "Paspoortnummer 384017559") == (Label.PASSPORT, "384017559")
+    assert only_span(redactor, "Reisepass C01XYZ0HJ") == (Label.PASSPORT, "C01XYZ0HJ")
+
+
+def test_an_iban_in_small_letters_and_behind_an_underscore(redactor: Redactor) -> None:
+    iban = samples.iban().lower()
+    assert only_span(redactor, f"wire it to {iban}.") == (Label.IBAN, iban)
+    assert only_span(redactor, f"account_iban: {iban}") == (Label.IBAN, iban)
+
+
+@pytest.mark.parametrize("text", ["Ph: {}", "Tél. {}", "my number is {}", "?? '' | Tel: {}"])
+def test_phone_words_that_are_short_or_stand_behind_other_signs(redactor: Redactor, text: str) -> None:
+    assert only_span(redactor, text.format("2015557050")) == (Label.PHONE, "2015557050")
+
+
 def test_ip_addresses_are_off_by_default() -> None:
     text = "from 91.1.77.254 and 2a02:c2f:a2b:49::2885, ::ffff:77.152.144.137"
     assert PIIRedactionHook().compile().spans(text) == []
@@ -191,6 +214,26 @@ def test_private_keys_whole_or_cut_off(redactor: Redactor) -> None:
         "contraseña: {}",
         "密码：{}",
         "{{'password': '{}'}}",
+        "password -> {}",
+        "**Password:** {}",
+        "pw: {}",
+        "HMAC_KEY={}",
+        "x-functions-key: {}",
+        "<ns:password>{}</ns:password>",
+        "| db password | {} |",
+        "- name: DB_PASSWORD\n  value: {}",
+        '<add key="ApiKey" value="{}" />',
+        "ENV API_KEY {}",
+        "os.getenv('API_KEY', '{}')",
+        "process.env.API_KEY || '{}'",
+        'conn.setPassword("{}");',
+        "CREATE USER bob IDENTIFIED BY '{}';",
+        "machine git.example.com login bob password {}",
+        "docker login -u bob -p {} registry.example.com",
+        "the api token is {}",
+        "le mot de passe est {}",
+        "a senha é {}",
+        "пароль - {}",
     ],
 )
 def test_secrets_by_the_words_before_them(redactor: Redactor, text: str) -> None:
@@ -215,6 +258,7 @@ def test_credentials_in_addresses(redactor: Redactor) -> None:
         'srcset="logo@2x.png 2x, logo@3x.png 3x"',
         "git clone git@github.com:org/repo.git",
         "npm i @types/node@20.11.5 lodash@4.17.21",
+        "dist/bundle@2.3.min.js app@latest.min.css getty@tty1.service",
         "image: registry.example.com/app@sha256:dc6a837a965aa906460143647ec0f055",
         "request_id=79dffae4-999f-49c0-b722-9316c9d659aa trace=0baa1f53c0c888bf487678df39dd0c31",
         "epoch_ms=1655341338917 ns=1680715405532719570",
@@ -242,6 +286,15 @@ def test_credentials_in_addresses(redactor: Redactor) -> None:
         "import sklearn  # sk-learn 1.5",
         "row 12 34 56 78 | 90 12 | 34 71 83",
         "@pytest.fixture",
+        "two errors passed to CreateNumpyVector",
+        "token: EventLoopToken | None = None",
+        "password = settings_dict['PASSWORD']",
+        "aes_key = key[32:]",
+        'columns = ["id", "password", "sha256"]',
+        "echo $password | base64",
+        "arn:aws:iam::004403067175:role/deploy",
+        "ee12c3d4-e5f6-4a7b-8c9d-e0f1a2b3c4d5",
+        "10:15:30:42 in the cut, 00:1b:a0:79:8b:5c up",
     ],
 )
 def test_what_only_looks_like_a_value_survives(text: str) -> None:

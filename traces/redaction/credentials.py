@@ -16,28 +16,51 @@ from traces.redaction.spans import Found, Label
 _WORD = (
     r"passw(?:or)?d|passphrase|passcode|pass|pwd|psw|passwort|kennwort|passe|mdp|contrase.a|senha|clave|parola|wachtwoord|has[l?]o"
     r"|l.senord|heslo|[s?]ifre|salasana|adgangskode|jelsz.|secrets?|credentials?|creds|cookies?|(?:api|access|private|secret|account"
-    r"|shared|auth|signing|encryption|master|subscription|client|service)[_ -]?keys?|apikey|authorization|bearer|\?{2,8}"
+    r"|shared|auth|signing|encryption|master|subscription|client|service)[_ -]?keys?|apikey|authorization|bearer|\?{2,8}|pw"
+    r"|(?:hmac|aes|rsa|jwt|ssh|deploy|webhook|storage|consumer|license|application|app|session|server|admin|host|bot|cipher|crypto"
+    r"|functions?|openai|anthropic|stripe|sendgrid|twilio|groq|mistral|gemini|azure)[_-]?keys?|session[_-]?id|connection[_-]?string"
+    r"|(?:api|access|auth|refresh|session|secret|bearer)[ _-]?tokens?"
 )
+# Where the value stands in a field of its own: - name: DB_PASSWORD, then value: …; <add key="ApiKey" value="…">.
+_VALUE_FIELD = r"[\"'\x1a]{0,4}(?:,|[ \t]*\n[\n-]{0,2})?[ \t]{0,16}[\"'\x1a]{0,4}value[\"'\x1a]{0,4} ?[:=]"
+_NAME = rf"[\w.-]*(?:{_WORD})[\w-]*"
+_NAME_OR_TOKEN = rf"[\w.-]*(?:{_WORD}|token)[\w-]*"
 TRIGGER = (
     # Not tokens, of which every trace has many.
     r"[\w.-]*(?:[Tt]oken|TOKEN|tok)(?:[A-Z0-9_-][\w-]*)?[\"'`\])]{0,2}[ \t\x1a]{0,16}(?::=|=>|[:=])|"
-    rf"(?i:[\w.-]*(?:{_WORD})[\w-]*(?:[\"'`\])]{{0,2}}[ \t\x1a]{{0,16}}(?::=|=>|[:=])|"
-    rf"[ \t]{{1,2}}(?:is|was|to|ist|est|es|lautet|[.?])[ :]))"
+    rf"(?i:{_NAME}(?:[\"'`\])*]{{0,2}}[ \t\x1a]{{0,16}}(?::=|=>|->|[:=])|"
+    rf"[ \t]{{1,2}}(?:is|was|to|ist|est|es|lautet|[.?-])[ :]))"
+    rf"|(?i:{_NAME}{_VALUE_FIELD})"
+    rf"|(?i:<(?:[\w.-]+:)?{_NAME_OR_TOKEN}>)"
+    rf"|(?i:\|[ \t]{{1,4}}(?:[\w.-]{{1,20}} ){{0,2}}{_NAME_OR_TOKEN}[ \t]{{1,16}}\|)"
+    rf"|(?i:\benv[ \t]{{1,4}}{_NAME_OR_TOKEN}[ \t])"
+    rf"|(?i:\([\"']{_NAME_OR_TOKEN}[\"'], ?[\"'])"
+    rf"|(?i:{_NAME}[ (]{{1,2}}[\"'`])"
+    rf"|(?i:{_NAME_OR_TOKEN}[\"'\])]{{0,3}} ?(?:\|\||\?\?|or) ?[\"'`])"
+    rf"|(?i:\bidentified by ['\"])"
+    rf"|(?i:\blogin[ \t]+[^ \t\n\x00]{{1,40}}[ \t]+password[ \t])"
+    rf"|(?i:\b(?:login|sshpass)\b[^\n\x00|;&]{{0,60}} -p[ =])"
     rf"|--?[\w-]*(?i:password|passwd|pass|pwd|token|secret|api-?key)[ \t=]"
     rf"|(?i:\b(?:bearer|basic|token|apikey)[ \t]{{1,3}})[\w.~+/-]{{8}}"
     rf"|(?:-u|--user)[ =][\"']?[\w.-]{{1,32}}:"
 )
 
+# What else than a colon may stand between a name and its value, by the group that it matches.
+_LINK = re.compile(
+    rf"(?i)(?P<field>{_VALUE_FIELD}$)|(?P<markup>^<.*>$)|(?P<cell>^\|.*\|$)|(?P<environment>^env[ \t].*[ \t]$)"
+    r"|(?P<login>^login[ \t].*password[ \t]$|^(?:login|sshpass)\b.* -p[ =]$|^identified by .$)"
+    r"|(?P<quoted>(?:[\"'], ?|[ (]{1,2}|[\"'\])]{0,3} ?(?:\|\||\?\?|or) ?)[\"'`]$)"
+)
 _NAME_REVERSED = re.compile(r"[\w.\x1a-]+")
 _LONGEST_NAME = 80
-_SEPARATORS = " \t\x1a\"'`]):=>"
-_OPENING = re.compile(r"[ \t\x1a]{0,16}(?:[rbfu]{0,2}([\"'`]{1,3})\x1a{0,16})?")
+_SEPARATORS = " \t\x1a\"'`]):=>*"
+_OPENING = re.compile(r"(?:\*\*)?[ \t\x1a]{0,16}(?:[rbfu]{0,2}([\"'`]{1,3})\x1a{0,16})?")
 _SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256)[ \t]+")
 _NAME_AHEAD = re.compile(r"[A-Za-z_.-]{1,40}=\w")
 _NOTHING = frozenset(("", "\0", "\n"))
 _SCHEME_STARTS = frozenset("bBtTdDaAnN")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{8,4096}={0,2}")
-_COPULA = re.compile(r"(?i)[ \t]{1,2}(?:is|was|to|ist|est|es|lautet|[^\s\w\"'])[ :]$")
+_COPULA = re.compile(r"(?i)[ \t]{1,2}(?:is|was|to|ist|est|es|lautet|[^\sA-Za-z0-9_\"'])[ :]$")
 # A value without quotes ends at a space, a quote or a bracket of markup, and at punctuation before the next name or space.
 _UNQUOTED = re.compile(
     r"(?:[^\s\"'`<>\x00;&,\\]|[;&](?![\w.-]{1,40}=|\s|$|[\"'])|,(?![\w.-]{1,40}=|\s|$|[\"'])|\\(?![nrt\"])){1,96}",
@@ -61,6 +84,7 @@ _REFERENCE = re.compile(
 )
 _CODE = re.compile(
     r"[A-Za-z_][\w.]*\(.*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z_][\w.]*\[[\w\"'.]+\].*|[A-Z][A-Z_]{3,}"
+    r"|[A-Za-z_][\w$.]*\[(?:[-\d:]*\].*)?|(?:[A-Z]+[a-z]{2,}){2,}"
 )
 # The same in lower case, and what they can begin with: without regard to case, an alternation tries every branch.
 _MASKED_LOWER = re.compile(_MASKED.pattern.removeprefix("(?i)"))
@@ -74,7 +98,9 @@ _IRREGULAR = re.compile(r"[a-z][A-Z]")
 _PASSWORD_WORD = re.compile(
     r"(?i)pass|pwd|psw|kennwort|mdp|contrase|senha|clave|parola|wachtwoord|has.o|senord|heslo|parol|密|パスワード|пароль|비밀"
 )
-_PASSWORD_NOUN = re.compile(r"(?i)passw|passphrase|passcode|" + _PASSWORD_WORD.pattern.removeprefix("(?i)pass|"))
+_PASSWORD_NOUN = re.compile(
+    r"(?i)passw|passphrase|passcode|passe\b|" + _PASSWORD_WORD.pattern.removeprefix("(?i)pass|")
+)
 _SHORTEST = 4
 _SHORTEST_UNQUOTED = 6
 _SHORTEST_TOKEN = 8
@@ -90,8 +116,12 @@ def find_credential(view: str, position: int, end: int) -> Found | None:  # noqa
         if matched.startswith(("-u ", "-u=", "--user ", "--user=")):
             return _user_and_password(view, end)
         return _value(view, end, matched.strip("- =\t"))
+    link = _LINK.search(matched) if _may_link(matched) else None
+    if link is not None:
+        return _linked(view, end, link)
     name = matched.rstrip(_SEPARATORS)
-    if len(name) < len(matched) and matched[-1] in ":=>" and not _is_copula(matched):
+    copula = _COPULA.search(matched) if " " in matched or "\t" in matched else None
+    if copula is None and len(name) < len(matched) and matched[-1] in ":=>":
         name = _name(view, position, position + len(name))
         if kind_of(name) is not KeyKind.SECRET or view.startswith("://", max(0, position - 3)):
             return None
@@ -99,19 +129,42 @@ def find_credential(view: str, position: int, end: int) -> Found | None:  # noqa
     scheme = _SCHEME.match(view, position)
     if scheme is not None:
         return _bearer(view, scheme.end())
+    if copula is None or kind_of(_name(view, position, position + copula.start())) is not KeyKind.SECRET:
+        return None
     span = _value(view, _past_colon(view, end), matched)
     certain = span is not None and (_PASSWORD_NOUN.search(matched) or span[1] - span[0] >= _LONG)
     return span if certain else None
+
+
+def _may_link(matched: str) -> bool:
+    return (
+        matched[0] in "<|("
+        or matched[-1] in "\"'` \t"
+        or matched.endswith("p=")
+        or "alue" in matched
+        or "ALUE" in matched
+    )
+
+
+def _linked(view: str, end: int, link: re.Match[str]) -> Found | None:
+    """Return the value of a name that is followed by no colon, but stands in markup, a table, a call, a command."""
+    kind = link.lastgroup
+    if kind == "login":
+        return _value(view, end - link[0].endswith(("'", '"')), "password")
+    quoted = kind == "quoted"
+    name = link.string[: link.start()] if quoted or kind == "field" else link.string.strip("<>| \t").split()[-1]
+    if kind_of(name.strip("(\"' ").rpartition(":")[2]) is not KeyKind.SECRET:
+        return None
+    span = _value(view, end - quoted, name)
+    if span is None or (quoted or kind == "cell") > (_DIGIT.search(view, span[0], span[1]) is not None):
+        return None
+    return span
 
 
 @lru_cache(maxsize=4096)
 def is_password_name(name: str) -> bool:
     """Whether a name speaks of a password, which people choose, and not of a token, which machines do."""
     return _PASSWORD_WORD.search(name) is not None
-
-
-def _is_copula(matched: str) -> bool:
-    return (" " in matched or "\t" in matched) and _COPULA.search(matched) is not None
 
 
 def _past_colon(view: str, position: int) -> int:
@@ -235,7 +288,9 @@ def _accepts_unquoted(text: str, *, password: bool) -> bool:
 
 
 def _is_code(text: str) -> bool:
-    return ("." in text or "(" in text or "[" in text or text.isupper()) and _CODE.fullmatch(text) is not None
+    return ("." in text or "(" in text or "[" in text or text.isalpha() or text.isupper()) and _CODE.fullmatch(
+        text
+    ) is not None
 
 
 def _mixed(text: str) -> bool:

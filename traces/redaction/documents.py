@@ -52,7 +52,9 @@ _IBAN_DIGITS = {ord(" "): None, ord("-"): None} | {
 
 # Letters and digits as in ICAO 9303 part 4 (up to 9) and national forms; Russia writes 45 08 123456.
 _PASSPORT = re.compile(r"(?:[A-Za-z0-9]{6,12}|\d\d ?\d\d ?(?:№ ?)?\d{6}|[A-Z]{1,2} \d{6,8})(?![A-Za-z0-9])")
-_THREE_DIGITS = re.compile(r"(?:[A-Za-z ]{0,9}\d){3}")
+# Of these letters only, which spell no word; some have hardly a digit.
+_GERMAN = re.compile(r"(?=[A-Z]{0,8}\d)[CFGHJK][CFGHJKLMNPRTVWXYZ0-9]{8}(?![A-Za-z0-9])")
+_THREE_DIGITS = re.compile(r"(?:\D*\d){3}")
 
 
 def find_iban(view: str, position: int) -> Found | None:
@@ -62,13 +64,17 @@ def find_iban(view: str, position: int) -> Found | None:
     if match is None or (position and view[position - 1].isascii() and view[position - 1].isalnum()):
         return None
     iban = match[0].upper()
+    if iban != match[0] and "-" in iban:  # the beginning of a UUID, say
+        return None
     remainder = int((iban[4:] + iban[:4]).translate(_IBAN_DIGITS)) % _IBAN_MODULUS
     return (position, match.end(), _IBAN) if remainder == 1 else None
 
 
 def find_passport(view: str, position: int) -> Found | None:
     """Return the document number that begins at ``position``, behind a word for passport."""
-    match = _PASSPORT.match(view, position) if _THREE_DIGITS.match(view, position) else None
+    match = _PASSPORT.match(view, position)
+    if match is None or not _THREE_DIGITS.match(match[0]):
+        match = _GERMAN.match(view, position)
     if match is None:
         return None
     text = match[0]

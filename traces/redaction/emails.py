@@ -166,6 +166,33 @@ _FILE_ENDINGS = frozenset(
         "zip",
     ],
 )
+_USUAL_TLDS = frozenset(
+    [
+        "com",
+        "org",
+        "net",
+        "edu",
+        "gov",
+        "mil",
+        "int",
+        "info",
+        "biz",
+        "name",
+        "pro",
+        "app",
+        "dev",
+        "cloud",
+        "online",
+        "site",
+        "shop",
+        "tech",
+        "xyz",
+        "example",
+        "test",
+        "local",
+    ],
+)
+_COUNTRY = 2  # letters of a country's top-level domain
 _SERVICE_USERS = frozenset({"git", "hg", "svn"})
 
 
@@ -208,9 +235,12 @@ def _disguised(view: str) -> Iterator[Found]:
 
 def _address(view: str, at: int) -> Found | None:
     usual = _USUAL_DOMAIN.match(view, at + 1)
-    if usual is not None and usual[1].lower() in _FILE_ENDINGS:
-        return None
-    end = _domain_end(view, at + 1) if usual is None else usual.end()
+    if usual is None:
+        end = _domain_end(view, at + 1)
+    elif usual[1].lower() in _FILE_ENDINGS:
+        end = _before_file_ending(view, at + 1, usual.start(1))
+    else:
+        end = usual.end()
     start = None if end is None else _local_start(view, at)
     return None if start is None or end is None else (start, end, _EMAIL)
 
@@ -245,11 +275,21 @@ def _domain_end(view: str, start: int) -> int | None:
     while end > start:
         tld_end = _tld_end(view, end)
         if tld_end is not None:
-            return None if view[end:tld_end].lower() in _FILE_ENDINGS else tld_end
+            return _before_file_ending(view, start, end) if view[end:tld_end].lower() in _FILE_ENDINGS else tld_end
         dot = view.rfind(".", start, end - 1)
         if dot < 0:
             return None
         end = dot + 1
+    return None
+
+
+def _before_file_ending(view: str, start: int, ending: int) -> int | None:
+    """Where the address ends in a file's name, ``ana@example.com.txt``; None for ``logo@2x.png``, which holds none."""
+    while (dot := view.rfind(".", start, ending - 1)) >= 0:
+        label = view[dot + 1 : ending - 1].lower()
+        if label not in _FILE_ENDINGS:
+            return ending - 1 if label in _USUAL_TLDS or (len(label) == _COUNTRY and label.isalpha()) else None
+        ending = dot + 1
     return None
 
 

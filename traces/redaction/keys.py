@@ -90,6 +90,7 @@ _SECRETS = frozenset(
         "secretkey",
         "privatekey",
         "accesskey",
+        "authkey",
         "sessionid",
         "sessiontoken",
         "csrftoken",
@@ -148,6 +149,7 @@ _KEY_OWNERS = frozenset(
         "jwt",
         "consumer",
         "function",
+        "functions",
         "host",
         "publishable",
         "restricted",
@@ -373,5 +375,4 @@ def _is_secret(words: list[str]) -> bool:
             ("password", "passwd", "passphrase", "secret", "apikey", "motdepasse", "authtoken", "accesstoken")
         )
         or (last == "auth" and len(words) == 1)
-        or ("session" in words and last == "id")
     )

@@ -146,6 +146,8 @@ def find_phone(view: str, position: int, *, context: bool) -> Found | None:
         end = _in_context(view, position)
     if end is None or belongs_before(view, position) or _goes_on(view, end):
         return None
+    if not context and view[end : end + 1] == ":" == view[position - 1 : position]:  # an account in arn:aws:iam::…:role
+        return None
     extension = _EXTENSION.match(view, end) if view[end : end + 1] in _EXTENSION_STARTS else None
     return (position, end if extension is None else extension.end(), _PHONE)
 

@@ -45,7 +45,7 @@ _LONG_PHONE_WORDS = (
     r"phones?|mobile|landline|telefon\w{0,7}|t.l.phone|tel.fono|telefone|telefoon|whatsapp|handynummer|rufnummer|durchwahl|cellulare|celular"
     r"|msisdn|hotline|helpline"
 )
-_SHORT_PHONE_WORDS = r"mobil|mob|cell|tel|fax|sms|handy|portable|m.vil|gsm|contact[ _-]?(?:no|num|number|nr)|call|dial|ring|text|reach|toll.?free|pager"
+_SHORT_PHONE_WORDS = r"ph|t\?l|mobil|mob|cell|tel|fax|sms|handy|portable|m.vil|gsm|contact[ _-]?(?:no|num|number|nr)|my (?:\w+ )?number is|call|dial|ring|text|reach|toll.?free|pager"
 _PHONE_WORDS = rf"{_LONG_PHONE_WORDS}|{_SHORT_PHONE_WORDS}"
 _NUMBER = r"[+(]{0,2}\d(?:[ ().\-/]{0,3}\d){6}"
 _CARD_TRIGGER = r"\b[2-9]\d{3}(?:[ -]?\d{4}){2}[ -]?\d|\b3\d{3}[ -]\d{6}[ -]\d{4}"
@@ -61,7 +61,7 @@ _PHONE_TRIGGER = (
     rf"|(?:\?\?)[^\d\n\x00]{{1,10}}{_NUMBER}"
 )
 _PASSPORT_WORDS = r"passport|passeport|reisepass|pasaporte|passaporto?|paspoort|paszport|pasaport"
-_DOCUMENT_TRIGGER = rf"\b[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|(?i:{_PASSPORT_WORDS})[^\n\x00|\]]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,14}}\d\w{{0,3}}\d|(?i:\biban\b)[^\n\x00\d]{{0,12}}\d\d"
+_DOCUMENT_TRIGGER = rf"\b(?:[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|[a-z]{{2}}\d\d ?[a-z0-9]{{4}} ?[a-z0-9]{{4}})|(?i:{_PASSPORT_WORDS})[^\n\x00|\]]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,14}}\d\w{{0,3}}\d|(?i:iban)[^\n\x00\d]{{0,12}}\d\d"
 
 _IBAN_HEAD = 4  # characters of the country and the check digits
 _PASSPORT_WORD = re.compile(rf"(?i){_PASSPORT_WORDS}|护照|護照|旅券|パスポート|паспорт|여권")
@@ -73,6 +73,7 @@ _DOCUMENT_NUMBER = re.compile(r"[A-Za-z0-9]+")
 _LINE_END = re.compile(r"[\n\x00|\]]")
 _PASSPORT_STARTS = frozenset("pPrR")
 _PASSPORT_REACH = 64
+_COUNTRY = 2  # letters that may stand apart before the digits of a document
 _DOCUMENT_WORDS = 6  # words that may stand between "passport" and its number
 
 
@@ -138,7 +139,7 @@ def _scan(scan_pass: _Pass, view: str, buffer: bytes) -> Iterator[Found]:
         position = _next_start(buffer, start, end) if nested and misses < _MAX_MISSES else end
 
 
-_GROUP = re.compile(rb"\W*\w+")
+_GROUP = re.compile(rb"\?+|\W*\w+")  # characters that are not ASCII are no reason to pass over the word behind them
 _MAX_MISSES = 4
 
 
@@ -255,13 +256,14 @@ def _passport(view: str, start: int, end: int) -> Found | None:
     words = view[max(0, start - 8) : end]
     if words.isascii() and "pas" not in words.lower():
         return None
-    word = _PASSPORT_WORD.search(view, max(0, start - 8), end)
+    word = _PASSPORT_WORD.match(view, start) or _PASSPORT_WORD.search(view, max(0, start - 8), end)
     if word is None:
         return None
     line = _LINE_END.search(view, word.end(), word.end() + _PASSPORT_REACH)
     stop = line.start() if line is not None else min(len(view), word.end() + _PASSPORT_REACH)
     for count, candidate in enumerate(_DOCUMENT_NUMBER.finditer(view, word.end(), stop)):
-        span = find_passport(view, candidate.start())
+        text = candidate[0]
+        span = None if len(text) > _COUNTRY and text.isalpha() else find_passport(view, candidate.start())
         if span is not None:
             return span
         if count == _DOCUMENT_WORDS:
