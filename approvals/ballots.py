@@ -36,8 +36,17 @@ from routekit_site.tenancy.encryption import fingerprint
 from routekit_site.tenancy.errors import NotAllowed, NotVisible
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.roles import Capability, capabilities_of
+from routekit_site.tenancy.statements import Query, slot
 
 Check = Callable[[User | AnonymousUser, ApprovalGate], Membership]
+
+_AROUND = Query(
+    lambda: (
+        Decision.objects.filter(Q(gate_id=slot("gate")) | Q(decided_by_id=slot("user"), idempotency_key=slot("key")))
+        .select_related("decided_by")
+        .in_order()
+    )
+)
 
 MAX_REASON = 4000
 MAX_ANSWER = 20_000
@@ -154,8 +163,7 @@ def _passes(check: Check, user: User | AnonymousUser, gate: ApprovalGate) -> boo
 
 def decisions_around(gate: ApprovalGate, user: User, key: str) -> list[Decision]:
     """All decisions of the gate, and the one of `user` under this key wherever it was made; oldest first."""
-    found = Decision.objects.filter(Q(gate_id=gate.id) | Q(decided_by_id=user.pk, idempotency_key=key))
-    return list(found.select_related("decided_by").order_by("decided_at", "id"))
+    return _AROUND.all(gate=gate.id, user=user.pk, key=key)
 
 
 def ballot_fingerprint(gate: ApprovalGate, ballot: Ballot) -> str:

@@ -57,6 +57,7 @@ from approvals.types import Amendment, Binding, Deny, Permit, Verdict
 from routekit_site.tenancy.encryption import seal
 from routekit_site.tenancy.errors import NotVisible
 from routekit_site.tenancy.models import User
+from routekit_site.tenancy.statements import Query, insert, slot
 from traces import recorder
 from traces.kinds import EventKind
 from traces.redactors import redact
@@ -101,6 +102,8 @@ __all__ = [
 
 _NONCE_BYTES = 32
 
+_STANDING = Query(lambda: Decision.objects.filter(gate_id=slot("gate")).standing().in_order())
+
 
 @needs_transaction
 def open_gate(request: GateRequest, *, now: datetime) -> ApprovalGate:
@@ -111,7 +114,7 @@ def open_gate(request: GateRequest, *, now: datetime) -> ApprovalGate:
         django.db.IntegrityError: the call has an open gate already.
     """
     gate = new_gate(request, nonce=_nonce(), now=now)
-    gate.save(force_insert=True)
+    insert([gate])
     publishing.record(gate, EventKind.GATE_OPENED, now, {"reason": gate.reason, "rule": gate.rule, "level": gate.level})
     recorder.note_summary(run_id=gate.run_id, tool=gate.tool)
     publishing.announce(gate, now)
@@ -172,7 +175,7 @@ def supersede(
     check_amendment(gate, user, amendment, now=now)
     opened = amended_gate(gate, user, amendment, request, nonce=_nonce(), now=now)
     move_gate(gate, GateMove.SUPERSEDE, closed_at=now)
-    opened.save(force_insert=True)
+    insert([opened])
     publishing.superseded(gate, opened, user, str(redact(gate.tenant_id, amendment.reason)), now)
     return opened
 
@@ -189,7 +192,7 @@ def renew(gate_id: uuid.UUID, request: GateRequest, *, now: datetime) -> Approva
         return None
     opened = renewed_gate(gate, request, nonce=_nonce(), now=now)
     move_gate(gate, GateMove.SUPERSEDE, closed_at=now)
-    opened.save(force_insert=True)
+    insert([opened])
     publishing.renewed(gate, opened, now)
     return opened
 
@@ -278,7 +281,7 @@ def redeem(gate_id: uuid.UUID, current: Binding, verdict: Verdict, *, now: datet
         raise NotApproved(f"This call is {gate.state}, so it can't run.")
     if gate.hold_until is None or now < gate.hold_until:
         raise StillHeld
-    decisions = list(Decision.objects.filter(gate_id=gate.id).standing().in_order())
+    decisions = _STANDING.all(gate=gate.id)
     found = drift(gate, decisions, current, verdict, now)
     if found:
         return _refuse(gate, found, verdict, now)
@@ -322,7 +325,7 @@ def _store_decision(gate: ApprovalGate, user: User, role: str, ballot: Ballot, n
     )
     decision.signature = sign_decision(decision_facts(gate, decision))
     try:
-        decision.save(force_insert=True)
+        insert([decision])
     except IntegrityError as error:
         # The gate is locked, so what clashes is this person's key on another gate at the same moment.
         raise KeyReused from error

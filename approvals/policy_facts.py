@@ -27,6 +27,7 @@ from approvals.types import (
 )
 from routekit_site.tenancy.encryption import unseal
 from routekit_site.tenancy.roles import CAPABILITIES, Capability
+from routekit_site.tenancy.statements import Query, slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from approvals.types import JSONValue
 
 APPROVER_ROLES = tuple(sorted(role.value for role, may in CAPABILITIES.items() if Capability.DECIDE_GATE in may))
+_POLICY = Query(lambda: TenantPolicy.objects.filter(tenant_id=slot("tenant")))
+_ALLOWANCES = Query(lambda: ToolAllowance.objects.filter(tenant_id=slot("tenant")))
+_RULES = Query(lambda: ToolRule.objects.in_force(slot("now")).filter(tenant_id=slot("tenant")))
 _CONSTRAINTS = TypeAdapter(tuple[ArgumentConstraint, ...])
 
 
@@ -45,14 +49,14 @@ def constraints_from(stored: JSONValue) -> tuple[ArgumentConstraint, ...]:
 
 def tenant_policy(tenant_id: int) -> TenantPolicy:
     """The tenant's row, or one with the defaults that is not stored."""
-    return TenantPolicy.objects.filter(tenant_id=tenant_id).first() or TenantPolicy(tenant_id=tenant_id)
+    return _POLICY.first(tenant=tenant_id) or TenantPolicy(tenant_id=tenant_id)
 
 
 def policy_facts(tenant_id: int, *, agent_filter: ToolFilter | None, now: datetime) -> PolicyFacts:
     """The policy in force now: allow-list, tenant's settings, site-wide filter, remembered rules. Three queries."""
     policy = tenant_policy(tenant_id)
-    rows = ToolAllowance.objects.filter(tenant_id=tenant_id)
-    rules = ToolRule.objects.in_force(now).filter(tenant_id=tenant_id)
+    rows = _ALLOWANCES.all(tenant=tenant_id)
+    rules = _RULES.all(tenant=tenant_id, now=now)
     return PolicyFacts(
         allowances=allowances(rows, policy),
         hooks=hooks(policy),

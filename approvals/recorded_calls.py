@@ -27,6 +27,7 @@ from approvals.types import (
 )
 from routekit_site.tenancy.encryption import seal, unseal
 from routekit_site.tenancy.errors import DecryptionFailed
+from routekit_site.tenancy.statements import insert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ def record_call(
     """Keep the facts of one proposed call. The same call twice is one record."""
     if isinstance(verdict, NeedsApproval):
         return
-    RecordedCall.objects.bulk_create(
+    insert(
         [
             RecordedCall(
                 tenant_id=tenant_id,

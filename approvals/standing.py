@@ -9,6 +9,11 @@ from typing import Literal
 from approvals.models import ApprovalGate, Decision, DecisionKind
 from approvals.states import UNDOABLE, GateState
 from routekit_site.tenancy.encryption import unseal
+from routekit_site.tenancy.statements import Query, slot
+
+_DECISIONS = Query(
+    lambda: Decision.objects.filter(gate_id=slot("gate")).standing().select_related("decided_by").in_order()
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def standing(gate: ApprovalGate, now: datetime) -> Standing:
 
 
 def _decided(gate: ApprovalGate, state: GateState) -> Standing:
-    decisions = list(Decision.objects.filter(gate_id=gate.id).standing().select_related("decided_by").in_order())
+    decisions = _DECISIONS.all(gate=gate.id)
     if state is GateState.REJECTED:
         rejections = [decision for decision in decisions if decision.kind == DecisionKind.REJECT]
         return Refused("rejected", _names(rejections), " ".join(decision.reason for decision in rejections))

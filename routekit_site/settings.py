@@ -106,12 +106,14 @@ def _database() -> dict[str, Any]:
     parsed: dict[str, Any] = dict(dj_database_url.parse(ENVIRONMENT.database_url.get_secret_value()))
     if "sqlite" in parsed["ENGINE"]:
         return parsed | {"OPTIONS": _SQLITE_OPTIONS}
+    # How many uses make a statement worth keeping on the server; `tenancy.statements` keeps its own from the first on.
+    options = {**parsed.get("OPTIONS", {}), "prepare_threshold": 5}
     # Daphne runs each request in a thread of its own, whose connection would be lost with it: the web tier shares a
     # pool. A worker's threads or processes live long and keep one connection each.
     if ENVIRONMENT.database_pool:
         pool = {"min_size": 1, "max_size": ENVIRONMENT.database_pool, "timeout": 5}
-        return parsed | {"OPTIONS": {**parsed.get("OPTIONS", {}), "pool": pool}}
-    return parsed | {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+        return parsed | {"OPTIONS": {**options, "pool": pool}}
+    return parsed | {"OPTIONS": options, "CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
 
 
 DATABASES = {"default": _database()}

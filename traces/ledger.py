@@ -19,22 +19,18 @@ import rfc8785
 from django.db import DatabaseError, connection
 
 from traces.errors import LedgerWriteFailed, NoTransaction
+from traces.gathering import keep
+from traces.heads import Heads
 from traces.kinds import LedgerKind
 from traces.models import LedgerEntry, TenantHead
 from traces.payloads import JSON, clean_text
-from traces.redactors import POLICY_VERSION_SQL, redact_under
+from traces.redactors import redact
 
 _MAX_ACTOR = 200
 _BATCH = 2000
 _MAX_SEARCHED = 200
 # Digests of the house's own making; a detector of secrets must not take one for a key.
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-_TAKE_NUMBER = (
-    "INSERT INTO traces_tenanthead (tenant_id, feed_number, ledger_number, ledger_hash) VALUES (%s, 0, 1, %s) "
-    "ON CONFLICT (tenant_id) DO UPDATE SET ledger_number = traces_tenanthead.ledger_number + 1 "
-    f"RETURNING ledger_number, ledger_hash, {POLICY_VERSION_SQL.format(table='traces_tenanthead')}"
-)
 
 
 @dataclass(frozen=True)
@@ -65,16 +61,16 @@ def link(*, tenant_id: int, number: int, at: datetime, kind: str, actor: str, fa
     return hashlib.sha256(rfc8785.dumps(body)).hexdigest()
 
 
-def _stored_facts(tenant_id: int, version: int, facts: Mapping[str, JSON]) -> str:
+def _stored_facts(tenant_id: int, facts: Mapping[str, JSON]) -> str:
     digests = {key: value for key, value in facts.items() if isinstance(value, str) and _DIGEST.fullmatch(value)}
     others = {key: value for key, value in facts.items() if key not in digests}
-    redacted = redact_under(tenant_id, version, others)
+    redacted = redact(tenant_id, others)
     fields = redacted if isinstance(redacted, dict) else {"facts": redacted}
     return canonical({**fields, **digests})
 
 
-def append(*, tenant_id: int, kind: LedgerKind, actor: str, facts: Mapping[str, JSON], now: datetime) -> str:
-    """Append one entry to the tenant's chain and return its hash. Just before `live.announce`, in one transaction.
+def append(*, tenant_id: int, kind: LedgerKind, actor: str, facts: Mapping[str, JSON], now: datetime) -> None:
+    """Append one entry to the tenant's chain: in a gathered block, or just before `live.announce`, in one transaction.
 
     Args:
         tenant_id: whose ledger.
@@ -86,36 +82,31 @@ def append(*, tenant_id: int, kind: LedgerKind, actor: str, facts: Mapping[str, 
 
     Raises:
         NoTransaction: called outside a transaction.
-        LedgerWriteFailed: the entry can't be written; the action that needed it must not happen.
+        LedgerWriteFailed: the entry can't be written; the action that needed it must not happen. In a gathered block
+            it is the block's end that raises it.
     """
     if not connection.in_atomic_block:
         raise NoTransaction
     try:
-        return _append(tenant_id, kind, clean_text(actor)[:_MAX_ACTOR], facts, now)
+        chained = _Entry(tenant_id, now, kind, clean_text(actor)[:_MAX_ACTOR], _stored_facts(tenant_id, facts))
+        keep(Heads, lambda heads: heads.chain(tenant_id, chained))
     except (DatabaseError, rfc8785.CanonicalizationError) as error:
         raise LedgerWriteFailed from error
 
 
-def _append(tenant_id: int, kind: LedgerKind, actor: str, facts: Mapping[str, JSON], now: datetime) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute(_TAKE_NUMBER, [tenant_id, TenantHead.FIRST_HASH])
-        number, previous, version = cursor.fetchone()
-    stored = _stored_facts(tenant_id, version, facts)
-    entry_hash = link(
-        tenant_id=tenant_id, number=number, at=now, kind=kind.value, actor=actor, facts=stored, previous=previous
-    )
-    LedgerEntry.objects.create(
-        tenant_id=tenant_id,
-        number=number,
-        at=now,
-        kind=kind,
-        actor=actor,
-        facts=stored,
-        previous_hash=previous,
-        hash=entry_hash,
-    )
-    TenantHead.objects.filter(pk=tenant_id).update(ledger_hash=entry_hash)
-    return entry_hash
+@dataclass(frozen=True)
+class _Entry:
+    """An entry that waits for its place in the chain."""
+
+    tenant_id: int
+    at: datetime
+    kind: LedgerKind
+    actor: str
+    facts: str
+
+    def __call__(self, number: int, previous: str) -> LedgerEntry:
+        own = {**vars(self), "number": number}
+        return LedgerEntry(**own, previous_hash=previous, hash=link(**own, previous=previous))
 
 
 def facts_of(entry: LedgerEntry) -> dict[str, Any]:

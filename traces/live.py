@@ -1,9 +1,4 @@
-"""The tenant's live feed: numbered without gaps, in the order of the commits.
-
-Note [Gapless in commit order]: a transaction takes its number by updating the tenant's `TenantHead` row and holds that
-row until it commits, so the next number is given only after this one is visible or its transaction has rolled back
-and given it up. Hence `announce` must be the last act of a transaction, just after `ledger.append`.
-"""
+"""The tenant's live feed: numbered without gaps, in the order of the commits (see Note [Gapless in commit order])."""
 
 from __future__ import annotations
 
@@ -12,21 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 
-from traces import notifier
 from traces.errors import ContentInFeed, NoTransaction
+from traces.gathering import keep
+from traces.heads import Heads
 from traces.kinds import FeedTopic
 from traces.models import FeedEntry, TenantHead
 from traces.payloads import JSON, clean_text
 
 CATCH_UP_LIMIT = 500
 _MAX_FACT = 200
-
-_TAKE_NUMBER = (
-    "INSERT INTO traces_tenanthead (tenant_id, feed_number, ledger_number, ledger_hash) VALUES (%s, 1, 0, %s) "
-    "ON CONFLICT (tenant_id) DO UPDATE SET feed_number = traces_tenanthead.feed_number + 1 RETURNING feed_number"
-)
 
 
 @dataclass(frozen=True)
@@ -44,7 +35,9 @@ def _check_facts(facts: Mapping[str, JSON]) -> None:
 
 
 def announce(*, tenant_id: int, topic: FeedTopic, subject_id: str, facts: Mapping[str, JSON], now: datetime) -> None:
-    """Append one entry to the tenant's feed and ring the bell after the commit. The last act of a transaction.
+    """Append one entry to the tenant's feed and ring the bell after the commit.
+
+    In a gathered block, or as the last act of a transaction.
 
     Args:
         tenant_id: whose feed.
@@ -60,19 +53,14 @@ def announce(*, tenant_id: int, topic: FeedTopic, subject_id: str, facts: Mappin
     if not connection.in_atomic_block:
         raise NoTransaction
     _check_facts(facts)
-    with connection.cursor() as cursor:
-        cursor.execute(_TAKE_NUMBER, [tenant_id, TenantHead.FIRST_HASH])
-        number = int(cursor.fetchone()[0])
-    FeedEntry.objects.create(
+    entry = FeedEntry(
         tenant_id=tenant_id,
-        number=number,
         at=now,
         topic=topic,
         subject_id=subject_id,
         facts={key: clean_text(value) if isinstance(value, str) else value for key, value in facts.items()},
     )
-    # No partial: Django logs a robust callback's failure by its __qualname__, which a partial lacks.
-    transaction.on_commit(lambda: notifier.ring(tenant_id, number), robust=True)
+    keep(Heads, lambda heads: heads.announce(entry))
 
 
 def latest_number(tenant_id: int) -> int:

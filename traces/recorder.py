@@ -1,34 +1,38 @@
 """The only writer of trace rows. Redacts first, numbers without gaps, appends only.
 
-All calls belong into the transaction that makes the change they record, after its own rows and before
-`ledger.append` and `live.announce` (one lock order everywhere: run, gate, trace, tenant head).
+All calls belong into the transaction that makes the change they record: in a gathered block (see Note [Told at the
+end]), or after its own rows and before `ledger.append` and `live.announce` (one lock order everywhere: run, gate,
+trace, tenant head).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
+import orjson
 from django.db import connection
 
+from routekit_site.tenancy.statements import execute, insert, update
 from traces.errors import NoTransaction, UnknownTrace
+from traces.gathering import keep
 from traces.kinds import EventKind
 from traces.models import Trace, TraceEvent
 from traces.payloads import JSON, clean_text, fitted
-from traces.redactors import POLICY_VERSION_SQL, combined_version, policy_version, redact_under
+from traces.redactors import POLICY_VERSION_SQL, combined_version, note_version, policy_version, redact_under
 from traces.sealing import ENCRYPTS_SQL, encrypts, payload_columns, sealed_text
 
 _MAX_NAME = 200
 _MAX_LISTED = 200
 
-# Taking the number and reading what redaction needs is one round trip; the row stays locked until the commit.
-_TAKE_NUMBER = (
-    "UPDATE traces_trace SET last_number = last_number + 1 WHERE run_id = %s "
-    f"RETURNING last_number, tenant_id, {POLICY_VERSION_SQL.format(table='traces_trace')}, "
-    f"{ENCRYPTS_SQL.format(table='traces_trace')}"
+_HEAD = (
+    f"SELECT last_number, tenant_id, {POLICY_VERSION_SQL.format(table='traces_trace')}, "
+    f"{ENCRYPTS_SQL.format(table='traces_trace')}, tools, decisions, reviewers FROM traces_trace WHERE run_id = %s"
 )
+_LISTS = ("tools", "decisions", "reviewers")
 
 
 def _require_transaction() -> None:
@@ -60,7 +64,7 @@ def open_trace(*, tenant_id: int, run_id: UUID, agent_name: str, submitter_id: i
     shown = payload.get("prompt", "")
     sealed = encrypts(tenant_id)
     text = sealed_text(shown if isinstance(shown, str) else str(payload), sealed=sealed)
-    Trace.objects.create(
+    trace = Trace(
         run_id=run_id,
         tenant_id=tenant_id,
         agent_name=_name(agent_name)[:120],
@@ -71,7 +75,7 @@ def open_trace(*, tenant_id: int, run_id: UUID, agent_name: str, submitter_id: i
         started_at=now,
         last_number=1,
     )
-    TraceEvent.objects.create(
+    first = TraceEvent(
         trace_id=run_id,
         number=1,
         kind=EventKind.RUN_SUBMITTED,
@@ -79,17 +83,72 @@ def open_trace(*, tenant_id: int, run_id: UUID, agent_name: str, submitter_id: i
         redactor_version=combined_version(version),
         **payload_columns(payload, sealed=sealed),
     )
+    insert([trace])
+    insert([first])
 
 
-def _take_number(run_id: UUID) -> tuple[int, int, int, bool]:
-    """The run's next event number, its tenant, its redaction policy's version, and whether it encrypts its traces."""
-    key = Trace.run_id.field.get_db_prep_value(run_id, connection)
-    with connection.cursor() as cursor:
-        cursor.execute(_TAKE_NUMBER, [key])
-        row = cursor.fetchone()
-    if row is None:
+@dataclass
+class _Head:
+    """The head of one trace, its row locked, and what this transaction changes in it."""
+
+    number: int
+    tenant_id: int
+    redaction: int
+    sealed: bool
+    met: dict[str, list[str]]
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def meet(self, column: str, value: str) -> None:
+        """Add a value to one of the lists that the head keeps, unless it is there or the list is full."""
+        met = self.met[column]
+        if value and value not in met and len(met) < _MAX_LISTED:
+            met.append(value)
+            self.changes[column] = met
+
+
+class Traces:
+    """The part of a block that writes trace rows (see `gathering.Part`)."""
+
+    order: ClassVar[int] = 1
+
+    def __init__(self) -> None:
+        self._heads: dict[UUID, _Head] = {}
+        self._events: list[TraceEvent] = []
+
+    def head(self, run_id: UUID) -> _Head:
+        """The head of a run's trace, locked to the end of the transaction. Raises `UnknownTrace`."""
+        if run_id not in self._heads:
+            self._heads[run_id] = _locked_head(run_id)
+        return self._heads[run_id]
+
+    def add(self, event: TraceEvent, payload: Mapping[str, JSON]) -> int:
+        """Give an event the next number of its trace and its redacted payload, and keep it."""
+        head = self.head(event.trace_id)
+        stored = payload_columns(_stored(head.tenant_id, head.redaction, payload), sealed=head.sealed)
+        for column, value in stored.items():
+            setattr(event, column, value)
+        event.redactor_version = combined_version(head.redaction)
+        head.number += 1
+        head.changes["last_number"] = event.number = head.number
+        self._events.append(event)
+        return head.number
+
+    def write(self) -> None:
+        """Store the events and what has changed in the heads."""
+        for run_id, head in self._heads.items():
+            if head.changes:
+                update(Trace, {"run_id": run_id}, head.changes)
+        insert(self._events)
+
+
+def _locked_head(run_id: UUID) -> _Head:
+    lock = " FOR UPDATE OF traces_trace" if connection.features.has_select_for_update else ""
+    found = execute(_HEAD + lock, [Trace.run_id.field.get_db_prep_value(run_id, connection)])
+    if not found:
         raise UnknownTrace
-    return row  # type: ignore[no-any-return]
+    number, tenant_id, version, sealed, *lists = found[0]
+    met = dict(zip(_LISTS, map(orjson.loads, lists), strict=True))
+    return _Head(number, tenant_id, note_version(tenant_id, version), bool(sealed), met)
 
 
 def record(
@@ -118,19 +177,8 @@ def record(
         UnknownTrace: the run has no trace.
     """
     _require_transaction()
-    number, tenant_id, version, sealed = _take_number(run_id)
-    TraceEvent.objects.create(
-        trace_id=run_id,
-        number=number,
-        kind=kind,
-        at=now,
-        call_id=_name(call_id),
-        gate_id=gate_id,
-        actor=_name(actor),
-        redactor_version=combined_version(version),
-        **payload_columns(_stored(tenant_id, version, payload), sealed=bool(sealed)),
-    )
-    return number
+    event = TraceEvent(trace_id=run_id, kind=kind, at=now, call_id=_name(call_id), gate_id=gate_id, actor=_name(actor))
+    return keep(Traces, lambda traces: traces.add(event, payload))
 
 
 def note_summary(
@@ -162,22 +210,11 @@ def note_summary(
         "output_tokens": output_tokens,
         "cost_microdollars": cost_microdollars,
     }
-    changes = {field: value for field, value in changes.items() if value is not None}
-    met = {"tools": tool, "decisions": decision, "reviewers": reviewer}
-    if any(met.values()):
-        changes |= _added(run_id, met)
-    # A value that the lists hold already changes nothing, and an update of nothing matches no row.
-    if changes and not Trace.objects.filter(pk=run_id).update(**changes):
-        raise UnknownTrace
 
+    def note(traces: Traces) -> None:
+        head = traces.head(run_id)
+        head.changes |= {field: value for field, value in changes.items() if value is not None}
+        for column, value in (("tools", tool), ("decisions", decision), ("reviewers", reviewer)):
+            head.meet(column, _name(value))
 
-def _added(run_id: UUID, met: dict[str, str]) -> dict[str, list[str]]:
-    """The lists of the head that gain a value. The row is locked: two writers must not lose each other's value."""
-    stored = Trace.objects.select_for_update().filter(pk=run_id).values(*met).first()
-    if stored is None:
-        raise UnknownTrace
-    return {
-        field: [*stored[field], _name(value)]
-        for field, value in met.items()
-        if value and _name(value) not in stored[field] and len(stored[field]) < _MAX_LISTED
-    }
+    keep(Traces, note)

@@ -1,7 +1,7 @@
 """The redactor of each tenant: its `RedactionPolicy`, compiled once a process and version.
 
-The version is read from the database each time (one primary-key look-up, or none where a caller reads it in a
-statement of its own), so a policy that was saved a moment ago holds in every process with the next value stored.
+The version is read from the database each time (one primary-key look-up), and once for all that one transaction tells
+(see Note [Told at the end]), so a policy that was saved a moment ago holds in every process with the next value stored.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from routekit_site.tenancy.encryption import tenant_key
+from routekit_site.tenancy.statements import execute
+from traces.gathering import part_of
 from traces.models import RedactionPolicy
 from traces.payloads import plain
 from traces.redaction import REDACTOR_VERSION, PIIRedactionHook, Redactor
@@ -23,6 +25,7 @@ _VERSIONS_PER_ENGINE = 1_000_000
 
 # For statements that fetch the policy's version beside what they came for; 0 is "no row, the defaults hold".
 POLICY_VERSION_SQL = "COALESCE((SELECT version FROM traces_redactionpolicy p WHERE p.tenant_id = {table}.tenant_id), 0)"
+_POLICY_VERSION = "SELECT version FROM traces_redactionpolicy WHERE tenant_id = %s"
 
 
 def default_hook() -> PIIRedactionHook:
@@ -55,9 +58,37 @@ def compiled_for(tenant_id: int, hook: PIIRedactionHook) -> Redactor:
     return hook.compile(key)
 
 
+class Versions:
+    """The policy versions that a gathered block has seen (see `gathering.Part`); it writes nothing."""
+
+    order: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        self.known: dict[int, int] = {}
+
+    def write(self) -> None:
+        pass
+
+
 def policy_version(tenant_id: int) -> int:
     """The version of the tenant's redaction policy; 0 where the defaults hold."""
-    return RedactionPolicy.objects.filter(tenant_id=tenant_id).values_list("version", flat=True).first() or 0
+    seen = part_of(Versions)
+    if seen is None:
+        return _policy_version(tenant_id)
+    if tenant_id not in seen.known:
+        seen.known[tenant_id] = _policy_version(tenant_id)
+    return seen.known[tenant_id]
+
+
+def note_version(tenant_id: int, version: int) -> int:
+    """Tell a gathered block the version that a statement of the caller's has read; the one that holds in the block."""
+    seen = part_of(Versions)
+    return version if seen is None else seen.known.setdefault(tenant_id, version)
+
+
+def _policy_version(tenant_id: int) -> int:
+    found = execute(_POLICY_VERSION, [tenant_id])
+    return int(found[0][0]) if found else 0
 
 
 def redactor_of(tenant_id: int, version: int) -> Redactor:

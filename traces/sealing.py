@@ -11,6 +11,7 @@ from typing import Any
 
 from routekit_site.tenancy.encryption import seal, unseal
 from routekit_site.tenancy.errors import DecryptionFailed
+from routekit_site.tenancy.statements import Query, slot
 from traces.models import EncryptionPolicy, Trace, TraceEvent
 from traces.payloads import JSON
 
@@ -20,6 +21,11 @@ LOCKED_TEXT = "Encrypted with a key that is not in ROUTEKIT_ENCRYPTION_KEYS any 
 # For statements that fetch the setting beside what they came for.
 ENCRYPTS_SQL = (
     "COALESCE((SELECT encrypt_traces FROM traces_encryptionpolicy e WHERE e.tenant_id = {table}.tenant_id), FALSE)"
+)
+
+
+_ENCRYPTS = Query(
+    lambda: EncryptionPolicy.objects.filter(tenant_id=slot("tenant"), encrypt_traces=True).values_list("tenant_id")
 )
 
 
@@ -33,7 +39,7 @@ class StoredText:
 
 def encrypts(tenant_id: int) -> bool:
     """Whether the tenant's traces are encrypted from now on."""
-    return EncryptionPolicy.objects.filter(tenant_id=tenant_id, encrypt_traces=True).exists()
+    return bool(_ENCRYPTS.rows(tenant=tenant_id))
 
 
 def unsearchable(tenant_ids: Iterable[int]) -> bool:

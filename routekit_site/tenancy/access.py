@@ -10,13 +10,18 @@ from django.contrib.auth.models import AnonymousUser
 from routekit_site.tenancy.errors import NotAllowed, NotVisible
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.roles import CAPABILITIES, Capability, capabilities_of
+from routekit_site.tenancy.statements import Query, slot
+
+_MEMBERSHIP = Query(
+    lambda: Membership.objects.select_related("tenant").filter(user_id=slot("user"), tenant_id=slot("tenant"))
+)
 
 
 def membership_of(user: User | AnonymousUser, tenant_id: int) -> Membership | None:
     """The user's membership in a tenant, read afresh: a role that was taken away a second ago is gone."""
     if not user.is_authenticated or not user.is_active:
         return None
-    return Membership.objects.select_related("tenant").filter(user_id=user.pk, tenant_id=tenant_id).first()
+    return _MEMBERSHIP.first(user=user.pk, tenant=tenant_id)
 
 
 def check_capability(user: User | AnonymousUser, tenant_id: int, capability: Capability) -> Membership:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,6 +17,7 @@ from django.test import TestCase
 from tests.fixtures.cast import Cast
 from traces import recorder, redactors
 from traces.errors import NoTransaction, UnknownTrace
+from traces.gathering import gathered
 from traces.kinds import EventKind
 from traces.models import RedactionPolicy, Trace, TraceEvent
 from traces.payloads import MAX_STORED_BYTES
@@ -184,9 +186,24 @@ def test_a_run_without_a_trace_is_named(cast: Cast, now: datetime) -> None:  # n
         recorder.note_summary(run_id=uuid4(), state="running", tool="x")
 
 
-def test_recording_costs_two_statements(run_id: UUID, now: datetime) -> None:
-    with TestCase().assertNumQueries(2):
+def test_recording_costs_three_statements_however_much_one_transaction_tells(run_id: UUID, now: datetime) -> None:
+    with TestCase().assertNumQueries(3):
         recorder.record(run_id=run_id, kind=EventKind.NOTE, payload={"text": "x"}, now=now)
+    with TestCase().assertNumQueries(3), gathered():
+        numbers = [
+            recorder.record(run_id=run_id, kind=EventKind.NOTE, payload={"text": "x"}, now=now) for _ in range(10)
+        ]
+        recorder.note_summary(run_id=run_id, state="running", tool="read_file")
+    assert numbers == list(range(3, 13))
+    assert list(TraceEvent.objects.filter(trace_id=run_id, number__gt=2).values_list("number", flat=True)) == numbers
+    assert Trace.objects.get(pk=run_id).tools == ["read_file"]
+
+
+def test_what_was_gathered_is_dropped_with_the_transaction(run_id: UUID, now: datetime) -> None:
+    with suppress(ZeroDivisionError), transaction.atomic(), gathered():
+        recorder.record(run_id=run_id, kind=EventKind.NOTE, payload={}, now=now)
+        raise ZeroDivisionError
+    assert recorder.record(run_id=run_id, kind=EventKind.NOTE, payload={}, now=now) == 2
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,0 +1,240 @@
+"""The statements of the hot transactions: composed once a process, and prepared once a connection.
+
+Note [Compiled once]: putting a QuerySet into SQL costs Django up to a millisecond of CPU, several times what the
+statement itself costs, and PostgreSQL parses and plans each one anew. A `Query` is an ordinary QuerySet whose values
+are slots: Django compiles it on first use, for either database, and then only the values change. `insert` and `update`
+are the two writes that a hot transaction needs. On PostgreSQL all of them are prepared statements.
+
+Nothing here goes round the ORM's guards: constraints, converters and error classes are Django's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.backends.postgresql.base import ServerBindingCursor
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Expression, Field, Model, QuerySet
+from django.db.models.query import get_related_populators
+from django.db.models.sql.compiler import SQLCompiler
+from django.db.transaction import TransactionManagementError
+
+Row = TypeVar("Row", bound=Model)
+Converters = list[tuple[int, Sequence[Callable[..., Any]], Any]]
+
+
+class Slot(Expression):
+    """A place in a compiled query that is filled each time it is run; `source` fills it by itself."""
+
+    def __init__(
+        self, name: str, output_field: Field[Any, Any] | None = None, source: Callable[[], Any] | None = None
+    ) -> None:
+        super().__init__(output_field=output_field)
+        self.name = name
+        self.source = source
+
+    def as_sql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, Any]:  # noqa: ARG002 - Django's own
+        return "%s", [self]
+
+    def get_group_by_cols(self) -> list[Any]:
+        return []
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        """What stands in the slot this time, as the database takes it."""
+        return _adapted(self.source() if self.source is not None else values[self.name])
+
+
+class _PreparedCursor(ServerBindingCursor):
+    """A cursor whose every statement is prepared on the server and kept there."""
+
+    def execute(self, query: Any, params: Any = None, **_options: Any) -> Any:
+        return super().execute(query, params, prepare=True)  # type: ignore[misc]  # the stubs know no psycopg 3
+
+
+def _cursor() -> CursorWrapper:
+    """A cursor as `connection.cursor()` gives it; on PostgreSQL one that prepares."""
+    if connection.vendor != "postgresql":
+        return connection.cursor()
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        raw = _PreparedCursor(connection.connection)  # type: ignore[call-arg]  # as above
+    # How Django wraps its own: errors, logging, thread check.
+    wrapped: CursorWrapper = connection._prepare_cursor(raw)  # type: ignore[attr-defined]  # noqa: SLF001
+    return wrapped
+
+
+def execute(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run one statement of a constant text; its rows, or none where it returns none."""
+    with _cursor() as cursor:
+        cursor.execute(sql, list(values))
+        return cursor.fetchall() if cursor.description else []
+
+
+def changed(sql: str, values: Sequence[Any]) -> int:
+    """Run one statement of a constant text; how many rows it changed."""
+    with _cursor() as cursor:
+        cursor.execute(sql, list(values))
+        return int(cursor.rowcount)
+
+
+def _adapted(value: Any) -> Any:
+    match value:
+        case UUID():
+            return value if connection.features.has_native_uuid_field else value.hex
+        case datetime():
+            return connection.ops.adapt_datetimefield_value(value)
+        case Enum():
+            return value.value
+    return value
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """One query in the SQL of one kind of database, and how its rows become what was asked for."""
+
+    sql: str
+    values: tuple[Any, ...]
+    converters: Converters
+    locks: bool
+    instance: Callable[[list[Any]], Any] | None
+
+    def rows(self, values: Mapping[str, Any]) -> list[list[Any]]:
+        if self.locks and not connection.in_atomic_block:
+            raise TransactionManagementError("select_for_update cannot be used outside of a transaction.")
+        filled = [value.value(values) if isinstance(value, Slot) else value for value in self.values]
+        return [self._converted(row) for row in execute(self.sql, filled)]
+
+    def _converted(self, row: tuple[Any, ...]) -> list[Any]:
+        found = list(row)
+        for position, converters, expression in self.converters:
+            for convert in converters:
+                found[position] = convert(found[position], expression, connection)
+        return found
+
+
+class Query(Generic[Row]):
+    """A QuerySet with slots for values, compiled on first use (see Note [Compiled once]).
+
+    `build` makes the QuerySet; slots are named by `slot`. It may select related rows, annotate and lock. Constants in
+    it stay constants.
+    """
+
+    def __init__(self, build: Callable[[], QuerySet[Row, Any]]) -> None:
+        self._build = build
+        self._compiled: dict[str, _Compiled] = {}
+
+    def all(self, **values: Any) -> list[Row]:
+        """The rows as instances; annotations are attributes of them."""
+        compiled = self._ready()
+        assert compiled.instance is not None, "this query selects values; ask for its rows"  # noqa: S101 - a programmer's error
+        return [compiled.instance(row) for row in compiled.rows(values)]
+
+    def first(self, **values: Any) -> Row | None:
+        """The first row; None where there is none. The query itself must limit and order what it finds."""
+        return next(iter(self.all(**values)), None)
+
+    def rows(self, **values: Any) -> list[list[Any]]:
+        """The bare values of a query that was made by `values_list`."""
+        return self._ready().rows(values)
+
+    def _ready(self) -> _Compiled:
+        vendor = connection.vendor
+        if vendor not in self._compiled:
+            self._compiled[vendor] = _compile(self._build())
+        return self._compiled[vendor]
+
+
+def slot(name: str, output_field: Field[Any, Any] | None = None) -> Any:
+    """A named place for a value in a `Query`."""
+    return Slot(name, output_field)
+
+
+def evaluated(source: Callable[[], Any], output_field: Field[Any, Any]) -> Any:
+    """A place in a `Query` that `source` fills each time it is run."""
+    return Slot("", output_field, source)
+
+
+def _compile(queryset: QuerySet[Any, Any]) -> _Compiled:
+    compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
+    sql, values = compiler.as_sql()
+    selected = [column for column, _sql, _alias in compiler.select[: compiler.col_count]]
+    converters = [
+        (position, found, expression) for position, (found, expression) in compiler.get_converters(selected).items()
+    ]
+    instance = _instances(compiler) if compiler.klass_info is not None else None
+    return _Compiled(sql, tuple(values), converters, bool(queryset.query.select_for_update), instance)
+
+
+def _instances(compiler: Any) -> Callable[[list[Any]], Any]:
+    """How a row becomes an instance with its related ones, as `ModelIterable` does it."""
+    select, info = compiler.select, compiler.klass_info
+    start, end = info["select_fields"][0], info["select_fields"][-1] + 1
+    names = [column.target.attname for column, _sql, _alias in select[start:end]]
+    populators = get_related_populators(info, select, DEFAULT_DB_ALIAS)  # type: ignore[call-arg]  # the stubs are ahead of 5.2
+    annotations = dict(compiler.annotation_col_map or {})
+
+    def instance(row: list[Any]) -> Any:
+        made = info["model"].from_db(DEFAULT_DB_ALIAS, names, row[start:end])
+        for populator in populators:
+            populator.populate(row, made)
+        for name, position in annotations.items():
+            setattr(made, name, row[position])
+        return made
+
+    return instance
+
+
+def insert(rows: Sequence[Model], *, ignore_conflicts: bool = False) -> int:
+    """Insert new instances of one model in one statement; how many were stored.
+
+    Counted primary keys are not read back.
+
+    Raises:
+        django.db.IntegrityError: a constraint refuses one of them.
+    """
+    if not rows:
+        return 0
+    fields, sql = _insertion(type(rows[0]), len(rows), ignore_conflicts)
+    values = [_saved(field, row) for row in rows for field in fields]
+    stored = changed(sql, values)
+    for row in rows:
+        row._state.adding = False  # noqa: SLF001 - Django's documented place for it
+    return stored
+
+
+def _saved(field: Field[Any, Any], row: Model) -> Any:
+    return field.get_db_prep_save(field.pre_save(row, add=True), connection)
+
+
+@lru_cache(maxsize=256)
+def _insertion(model: type[Model], count: int, ignore_conflicts: bool) -> tuple[list[Field[Any, Any]], str]:  # noqa: FBT001 - a cache's key
+    generated = model._meta.auto_field  # noqa: SLF001 - Django's public name for it
+    fields = [field for field in model._meta.local_concrete_fields if field is not generated]  # noqa: SLF001 - as above
+    columns = ", ".join(f'"{field.column}"' for field in fields)
+    places = ", ".join(["%s"] * len(fields))
+    rows = ", ".join([f"({places})"] * count)
+    unless = " ON CONFLICT DO NOTHING" if ignore_conflicts else ""
+    return fields, f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES {rows}{unless}'  # noqa: SLF001 - as above
+
+
+def update(model: type[Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+    """Set columns of the rows whose columns equal those of `where` (a compare-and-set); how many there were."""
+    setting, finding = tuple(changes), tuple(where)
+    fields, sql = _updating(model, setting, finding)
+    given = [*changes.values(), *where.values()]
+    return changed(sql, [field.get_db_prep_save(value, connection) for field, value in zip(fields, given, strict=True)])
+
+
+@lru_cache(maxsize=512)
+def _updating(model: type[Model], setting: tuple[str, ...], finding: tuple[str, ...]) -> tuple[list[Any], str]:
+    fields: list[Any] = [model._meta.get_field(name) for name in (*setting, *finding)]  # noqa: SLF001 - Django's public name for it
+    columns = [f'"{field.column}" = %s' for field in fields]
+    assigned, met = ", ".join(columns[: len(setting)]), " AND ".join(columns[len(setting) :])
+    return fields, f'UPDATE "{model._meta.db_table}" SET {assigned} WHERE {met}'  # noqa: SLF001 - as above

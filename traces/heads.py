@@ -1,0 +1,91 @@
+"""The last numbers of a tenant's feed and ledger, taken by one statement for all that a transaction tells.
+
+Note [Gapless in commit order]: a transaction takes its numbers by updating the tenant's `TenantHead` row and holds that
+row until it commits, so the next number is given only after this one is visible or its transaction has rolled back
+and given it up. Hence the head is the last row that a transaction touches (see Note [Told at the end]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from django.db import DatabaseError, transaction
+
+from routekit_site.tenancy.statements import execute, insert, update
+from traces import notifier
+from traces.errors import LedgerWriteFailed
+from traces.models import FeedEntry, LedgerEntry, TenantHead
+
+_TAKE = (
+    "INSERT INTO traces_tenanthead (tenant_id, feed_number, ledger_number, ledger_hash) VALUES (%s, %s, %s, %s) "
+    "ON CONFLICT (tenant_id) DO UPDATE SET feed_number = traces_tenanthead.feed_number + excluded.feed_number, "
+    "ledger_number = traces_tenanthead.ledger_number + excluded.ledger_number "
+    "RETURNING feed_number, ledger_number, ledger_hash"
+)
+
+Chained = Callable[[int, str], LedgerEntry]
+
+
+@dataclass
+class _Told:
+    """What one tenant is told: feed entries by subject, and ledger entries that wait for their number and hash."""
+
+    feed: dict[tuple[str, str], FeedEntry] = field(default_factory=dict)
+    ledger: list[Chained] = field(default_factory=list)
+
+
+class Heads:
+    """The part of a block that writes feed and ledger (see `gathering.Part`)."""
+
+    order: ClassVar[int] = 2
+
+    def __init__(self) -> None:
+        self._told: dict[int, _Told] = {}
+
+    def announce(self, entry: FeedEntry) -> None:
+        """Keep an entry for the feed. Of one subject only the last one is told: the others were never to be seen."""
+        feed = self._told.setdefault(entry.tenant_id, _Told()).feed
+        subject = (str(entry.topic), entry.subject_id)
+        feed.pop(subject, None)
+        feed[subject] = entry
+
+    def chain(self, tenant_id: int, chained: Chained) -> None:
+        """Keep an entry for the ledger: `chained` makes it of its number and the hash before it."""
+        self._told.setdefault(tenant_id, _Told()).ledger.append(chained)
+
+    def write(self) -> None:
+        """Take the numbers, tenant by tenant, and write."""
+        for tenant_id in sorted(self._told):
+            told = self._told[tenant_id]
+            try:
+                _write(tenant_id, told)
+            except DatabaseError as error:
+                if told.ledger:
+                    raise LedgerWriteFailed from error
+                raise
+
+
+def _write(tenant_id: int, told: _Told) -> None:
+    entries = list(told.feed.values())
+    taken = execute(_TAKE, [tenant_id, len(entries), len(told.ledger), TenantHead.FIRST_HASH])
+    last_feed, last_ledger, previous = taken[0]
+    if told.ledger:
+        _write_ledger(tenant_id, told.ledger, last_ledger - len(told.ledger), previous)
+    for number, entry in enumerate(entries, start=last_feed - len(entries) + 1):
+        entry.number = number
+    insert(entries)
+    if entries:
+        # No partial: Django logs a robust callback's failure by its __qualname__, which a partial lacks.
+        transaction.on_commit(lambda: notifier.ring(tenant_id, last_feed), robust=True)
+
+
+def _write_ledger(tenant_id: int, waiting: list[Chained], number: int, previous: str) -> None:
+    links: list[LedgerEntry] = []
+    for chained in waiting:
+        number += 1
+        links.append(chained(number, previous))
+        previous = links[-1].hash
+    insert(links)
+    update(TenantHead, {"tenant": tenant_id}, {"ledger_hash": previous})
