@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.db.transaction import atomic
+
 from traces import ledger, live, recorder
+from traces.gathering import gathered
 from traces.kinds import EventKind, FeedTopic, LedgerKind
 
 if TYPE_CHECKING:
     from agents.models import Run, ToolCall
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """One durable transaction; what is told in it is gathered and written at its end."""
+    with atomic(durable=True), gathered():
+        yield
 
 
 def note(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from pydantic import ValidationError
 
 from agents import execution, journal, turn
@@ -20,11 +20,16 @@ from agents.runs.facts import facts_of, standing_of
 from agents.runs.lease import Held, claim, lock, look, set_held, worked
 from agents.states import RunState
 from agents.types import MAX_CRASHES
-from routekit_site.tenancy.clock import clock_column, database_now
+from routekit_site.tenancy.clock import clock_slot, database_now
 from routekit_site.tenancy.encryption import unseal
+from routekit_site.tenancy.statements import Query, slot
 from traces.kinds import EventKind
 
 logger = logging.getLogger(__name__)
+
+_READY = Query(lambda: Run.objects.ready(clock_slot()).filter(id=slot("run")).values_list("id"))
+_REPLY = Query(lambda: ModelReply.objects.filter(run=slot("run"), step=slot("step")))
+_CALLS = Query(lambda: ToolCall.objects.filter(run=slot("run"), step=slot("step")).select_related("gate").in_order())
 
 
 def advance(run_id: UUID, *, worker: str) -> None:
@@ -34,8 +39,8 @@ def advance(run_id: UUID, *, worker: str) -> None:
     """
     # Asked again after each stretch: a gate may have been decided between the last look at it and the run's letting go,
     # and its bell then found nothing to do.
-    while not pulse.leaving() and Run.objects.ready(clock_column()).filter(id=run_id).exists():
-        with transaction.atomic(durable=True):
+    while not pulse.leaving() and _READY.rows(run=run_id):
+        with journal.transaction():
             held = claim(run_id, worker, now=database_now())
         if held is None:
             return
@@ -126,9 +131,9 @@ def _load(run: Run) -> tuple[turn.ReplyFacts | None, list[ToolCall]]:
     """The run's latest reply and that reply's calls."""
     if not run.steps:
         return None, []
-    reply = ModelReply.objects.get(run=run, step=run.steps)
-    calls = ToolCall.objects.filter(run=run, step=run.steps).select_related("gate").in_order()
-    return turn.ReplyFacts(reply.finish_reason, str(unseal(reply.text_sealed))), list(calls)
+    (reply,) = _REPLY.all(run=run.pk, step=run.steps)
+    calls = _CALLS.all(run=run.pk, step=run.steps)
+    return turn.ReplyFacts(reply.finish_reason, str(unseal(reply.text_sealed))), calls
 
 
 def _where(error: BaseException) -> str:
@@ -145,7 +150,7 @@ def _rest_after_outage(held: Held) -> None:
     """Put the run back, without counting a crash; where even that fails, the lease runs out and the sweep finds it."""
     connection.close()
     try:
-        with transaction.atomic(durable=True):
+        with journal.transaction():
             run, now = lock(held)
             wait = timedelta(seconds=site_runtime().delay(0))
             ending.let_rest(run, now, until=now + wait, why="the database failed")
@@ -156,7 +161,7 @@ def _rest_after_outage(held: Held) -> None:
 def _crashed(held: Held, error: Exception) -> None:
     """Count a crash. The run is tried again a little later, and given up after the third."""
     try:
-        with transaction.atomic(durable=True):
+        with journal.transaction():
             run, now = lock(held)
             set_held(run, crashes=run.crashes + 1)
             facts = {"error": type(error).__name__, "where": _where(error), "crashes": run.crashes}

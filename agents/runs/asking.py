@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-
 from agents import journal, turn
 from agents.errors import ModelError, ModelInterrupted
 from agents.models import ModelReply, Run, ToolCall
@@ -23,7 +21,9 @@ from agents.states import RunState
 from agents.types import MAX_CALLS_PER_STEP, RuntimeDefaults
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import seal
+from routekit_site.tenancy.statements import insert
 from traces import recorder
+from traces.gathering import gathered
 from traces.kinds import EventKind
 from traces.redactors import redact
 
@@ -76,7 +76,7 @@ def ask(held: Held, run: Run, now: datetime, *, stop: Callable[[], bool]) -> boo
 
 def _failed(held: Held, runtime: RuntimeDefaults, asked: _Asked, error: ModelError) -> bool:
     """Record a failed model call; put the run back for another try, or end it."""
-    with transaction.atomic(durable=True):
+    with journal.transaction():
         run, now = lock(held)
         if run.cancel_requested_at is not None:
             return True
@@ -104,13 +104,14 @@ def _store(held: Held, run: Run, case: Case, asked: _Asked, completion: Completi
     """Store a complete answer: the reply, its calls, their verdicts and gates, in one transaction."""
     answered = database_now()
     calls = completion.calls[:MAX_CALLS_PER_STEP]
-    judged = proposals.judge_all(case, calls)
-    with transaction.atomic(durable=True):
+    with gathered():
+        judged = proposals.judge_all(case, calls)
+    with journal.transaction():
         locked, now = lock(held)
         if locked.cancel_requested_at is not None:
             return True
         step = locked.steps + 1
-        _reply(locked, step, asked, completion, answered).save(force_insert=True)
+        insert([_reply(locked, step, asked, completion, answered)])
         _count(locked, step, completion)
         journal.note(run.id, EventKind.MODEL_REQUEST, asked.facts, now=asked.at)
         event = journal.note(run.id, EventKind.MODEL_RESPONSE, _told(step, completion), now=answered)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-
 from agents import execution, journal, turn
 from agents.errors import CallOutOfStep, LeaseLost
 from agents.execution import Failed, FailureKind, Job, Outcome, Succeeded
@@ -31,6 +29,7 @@ from approvals.errors import NotPresentable, RuleOver, UnknownTool
 from approvals.manifests import ToolManifest
 from approvals.types import Allow, Binding, Deny, NeedsApproval, Permit, Reversibility, Verdict
 from routekit_site.tenancy.encryption import seal
+from routekit_site.tenancy.statements import update
 from traces.kinds import EventKind
 from traces.redactors import redact
 
@@ -120,7 +119,7 @@ def _run(held: Held, case: Case, batch: Sequence[Planned], *, stop: Callable[[],
 def _begin(held: Held, case: Case, batch: Sequence[Planned]) -> list[Begun]:
     """Spend the approvals and store the intents, in one transaction; empty when the run was cancelled meanwhile."""
     begun: list[Begun] = []
-    with transaction.atomic(durable=True):
+    with journal.transaction():
         run, now = lock(held)
         if run.cancel_requested_at is not None:
             return []
@@ -219,7 +218,7 @@ def change(call: ToolCall, state: CallState, **columns: Any) -> None:
     Raises:
         LeaseLost: the row is not as the instance says.
     """
-    if ToolCall.objects.filter(id=call.id, state=call.state).update(state=state, **columns) != 1:
+    if update(ToolCall, {"id": call.id, "state": call.state}, {"state": state, **columns}) != 1:
         raise LeaseLost
     call.state = state
     for name, value in columns.items():
@@ -247,7 +246,7 @@ def _deny(run: Run, call: ToolCall, denial: Deny, now: datetime) -> None:
 
 def refuse(held: Held, call: ToolCall, problem: str) -> None:
     """Close a call whose tool is gone."""
-    with transaction.atomic(durable=True):
+    with journal.transaction():
         run, now = lock(held)
         state = CallState.DENIED if call.state in (CallState.PERMITTED, CallState.GATED) else CallState.FAILED
         tell(run, call, state, turn.words_for_invalid(problem), outcome="unknown_tool", now=now)
@@ -256,7 +255,7 @@ def refuse(held: Held, call: ToolCall, problem: str) -> None:
 
 
 def _tell_refused(held: Held, refused: Sequence[tuple[ToolCall, gates.Refused | gates.Answered]]) -> None:
-    with transaction.atomic(durable=True):
+    with journal.transaction():
         run, now = lock(held)
         event = 0
         for call, refusal in refused:
@@ -286,7 +285,7 @@ def _words(call: ToolCall, refusal: gates.Refused | gates.Answered) -> tuple[Cal
 def _store(held: Held, case: Case, results: Sequence[tuple[Begun, Outcome]]) -> bool:
     """Store what came of the calls. False when the run was put back to try one of them again later."""
     wait: float | None = None
-    with transaction.atomic(durable=True):
+    with journal.transaction():
         run, now = lock(held)
         event = 0
         for begun, outcome in results:

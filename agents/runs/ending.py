@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from django.db import transaction
-
 from agents import journal, queue, turn
 from agents.models import Run, ToolCall
 from agents.runs.lease import Held, let_go, lock, move
@@ -27,7 +25,7 @@ def finish(held: Held, ending: turn.Finish) -> None:
     Raises:
         LeaseLost: somebody else holds the run now.
     """
-    with transaction.atomic(durable=True):
+    with journal.transaction():
         run, now = lock(held)
         close(run, ending, now)
 
@@ -87,7 +85,7 @@ def close_calls(run: Run, now: datetime, *, why: str) -> None:
 
 def suspend(held: Held) -> bool:
     """Let go of a run until its gates are decided. False when one was decided meanwhile and there is work to do."""
-    with transaction.atomic(durable=True):
+    with journal.transaction():
         run, now = lock(held)
         waiting = list(ToolCall.objects.undecided(now).filter(run=run).select_related("gate").in_order())
         if not waiting or run.cancel_requested_at is not None:
@@ -119,7 +117,7 @@ def let_rest(run: Run, now: datetime, *, until: datetime, why: str) -> None:
 
 def release(held: Held, why: str) -> None:
     """Give a run back at once, for another worker to go on with."""
-    with transaction.atomic(durable=True):
+    with journal.transaction():
         run, now = lock(held)
         let_rest(run, now, until=now, why=why)
 

@@ -20,7 +20,8 @@ from agents import journal
 from agents.errors import LeaseLost
 from agents.models import Run, RunQuerySet
 from agents.states import RUN_TRANSITIONS, RunState
-from routekit_site.tenancy.clock import clock_column
+from routekit_site.tenancy.clock import clock_slot
+from routekit_site.tenancy.statements import Query, slot, update
 from traces import recorder
 from traces.kinds import EventKind
 
@@ -50,7 +51,7 @@ def claim(run_id: UUID, worker: str, *, now: datetime) -> Held | None:
 
     A run taken over from a dead worker counts a crash. Needs an open transaction.
     """
-    run = Run.objects.ready(now).filter(id=run_id).first()
+    run = _READY.first(run=run_id, now=now)
     if run is None:
         return None
     fence, old = run.fence + 1, RunState(run.state)
@@ -69,7 +70,7 @@ def claim(run_id: UUID, worker: str, *, now: datetime) -> Held | None:
     if old is RunState.RUNNING:
         changes["crashes"] = run.crashes + 1
         changes["worked_milliseconds"] = run.worked_milliseconds + _milliseconds(run.clock_started_at, run.lease_until)
-    if Run.objects.filter(id=run_id, state=old, fence=run.fence).update(**changes) != 1:
+    if update(Run, {"id": run_id, "state": old, "fence": run.fence}, changes) != 1:
         return None
     kind = EventKind.RUN_STARTED if run.started_at is None else EventKind.RUN_RESUMED
     event = journal.note(run_id, kind, {"after": old.value, "worker": worker, "fence": fence}, now=now)
@@ -84,16 +85,27 @@ def lock(held: Held) -> tuple[Run, datetime]:
     Raises:
         LeaseLost: another worker claimed it, or it is over (see Note [Fencing]).
     """
-    return _found(held, Run.objects.held(held.run_id, held.fence).select_for_update(of=("self",)))
+    return _found(held, _LOCKED)
 
 
 def look(held: Held) -> tuple[Run, datetime]:
     """As `lock`, without locking: only the holder changes the run, but for a request to cancel it."""
-    return _found(held, Run.objects.held(held.run_id, held.fence))
+    return _found(held, _HELD)
 
 
-def _found(held: Held, rows: RunQuerySet) -> tuple[Run, datetime]:
-    run = rows.select_related("agent", "submitter", "tenant__ceiling").annotate(clock=clock_column()).first()
+def _whole() -> RunQuerySet:
+    """The run that a worker holds, with what is needed of its surroundings and the database's time."""
+    held = Run.objects.held(slot("run"), slot("fence"))
+    return held.select_related("agent", "submitter", "tenant__ceiling").annotate(clock=clock_slot())
+
+
+_HELD: Query[Run] = Query(_whole)
+_LOCKED: Query[Run] = Query(lambda: _whole().select_for_update(of=("self",)))
+_READY: Query[Run] = Query(lambda: Run.objects.ready(slot("now")).filter(id=slot("run")))
+
+
+def _found(held: Held, runs: Query[Run]) -> tuple[Run, datetime]:
+    run = runs.first(run=held.run_id, fence=held.fence)
     if run is None:
         held.lost.set()
         raise LeaseLost
@@ -119,7 +131,7 @@ def set_held(run: Run, **changes: Any) -> None:
     Raises:
         LeaseLost: it is not.
     """
-    if Run.objects.filter(id=run.id, state=run.state, fence=run.fence).update(**changes) != 1:
+    if update(Run, {"id": run.id, "state": run.state, "fence": run.fence}, changes) != 1:
         raise LeaseLost
     for name, value in changes.items():
         setattr(run, name, value)

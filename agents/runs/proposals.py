@@ -27,9 +27,11 @@ from approvals.models import ApprovalGate
 from approvals.recorded_calls import record_call
 from approvals.types import Allow, CallFacts, Deny, NeedsApproval, Verdict
 from routekit_site.tenancy.encryption import fingerprint, seal, unseal
+from routekit_site.tenancy.statements import Query, insert, slot
 from traces.kinds import EventKind
 from traces.redactors import redact
 
+_REJECTED = Query(lambda: ToolCall.objects.filter(run=slot("run"), state=CallState.REJECTED).in_order())
 _MAX_NAME = 100
 _MAX_CALL_ID = 200
 _MAX_REASON = 2000
@@ -98,7 +100,7 @@ def store_all(case: Case, step: int, proposals: Sequence[Proposal], now: datetim
     rows = [
         _row(case, step, position, proposal, opened.get(proposal.id)) for position, proposal in enumerate(proposals)
     ]
-    ToolCall.objects.bulk_create(rows)
+    insert(rows)
     for proposal in proposals:
         if proposal.facts is not None and proposal.verdict is not None:
             record_call(
@@ -157,7 +159,7 @@ def _text(text: str) -> str:
 
 def _rejected(run: Run) -> dict[tuple[str, str], str]:
     """What the model was told of each call that a person rejected in this run, by tool and fingerprint."""
-    rows = ToolCall.objects.filter(run=run, state=CallState.REJECTED).in_order()
+    rows = _REJECTED.all(run=run.pk)
     return {(row.tool, row.arguments_digest): str(unseal(row.result_sealed)) for row in rows if row.result_sealed}
 
 

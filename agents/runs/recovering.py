@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from django.db import transaction
-
 from agents import journal
 from agents.models import Run, ToolCall
 from agents.runs.calling import Planned, ask_person, change, plan
@@ -33,7 +31,7 @@ def recover(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall]) -> N
     """Sort out the calls that a lost worker left RUNNING. Raises `LeaseLost`."""
     case = open_case(run, now)
     planned = [found for call in calls if (found := plan(held, case, call)) is not None]
-    with transaction.atomic(durable=True):
+    with journal.transaction():
         locked, now = lock(held)
         event = 0
         for item in planned:

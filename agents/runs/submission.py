@@ -15,12 +15,18 @@ from agents.states import RunState
 from agents.types import MAX_PROMPT_CHARACTERS
 from routekit_site.tenancy.encryption import seal
 from routekit_site.tenancy.models import User
+from routekit_site.tenancy.statements import Query, insert, slot
 from traces import recorder
+from traces.gathering import gathered
 from traces.redactors import redact
 
 _MAX_KEY = 64
 
+_AGENT = Query(lambda: Agent.objects.in_tenant(slot("tenant")).filter(id=slot("agent")))
+_EARLIER = Query(lambda: Run.objects.filter(submitter_id=slot("user"), idempotency_key=slot("key")))
 
+
+@gathered()
 def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotency_key: str, now: datetime) -> Run:
     """Store a job and wake a worker after the commit. The same person's same key is the same run, sent once.
 
@@ -36,7 +42,7 @@ def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotenc
     earlier = _earlier(user, idempotency_key)
     if earlier is not None:
         return earlier
-    agent = Agent.objects.in_tenant(tenant_id).filter(id=agent_id).first()
+    agent = _AGENT.first(tenant=tenant_id, agent=agent_id)
     if agent is None:
         raise AgentNotFound
     if not agent.enabled:
@@ -44,7 +50,7 @@ def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotenc
     run = _new_run(agent, user, prompt, idempotency_key, now)
     try:
         with transaction.atomic():
-            run.save(force_insert=True)
+            insert([run])
     except IntegrityError:
         # A double click: the other request stored it between our look and our insert.
         twin = _earlier(user, idempotency_key)
@@ -72,7 +78,7 @@ def _check_form(prompt: str, idempotency_key: str) -> None:
 
 
 def _earlier(user: User, idempotency_key: str) -> Run | None:
-    return Run.objects.submitted_by(user).filter(idempotency_key=idempotency_key).first()
+    return _EARLIER.first(user=user.pk, key=idempotency_key)
 
 
 def _new_run(agent: Agent, user: User, prompt: str, idempotency_key: str, now: datetime) -> Run:

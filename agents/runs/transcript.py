@@ -11,16 +11,27 @@ from agents.states import CallState
 from agents.turn import Told, conversation, words_for_edited
 from approvals.presentation import Step
 from routekit_site.tenancy.encryption import unseal
+from routekit_site.tenancy.statements import Query, slot
 
 _DETAIL = 500
+
+_CALLS = Query(lambda: ToolCall.objects.filter(run=slot("run")).in_order())
+_REPLIES = Query(lambda: ModelReply.objects.filter(run=slot("run")).order_by("step"))
+_LATEST = Query(
+    lambda: (
+        ToolCall.objects.filter(run=slot("run"), state__in=[CallState.SUCCEEDED, CallState.FAILED])
+        .exclude(result_sealed=None)
+        .order_by("-step", "-position")[:2]
+    )
+)
 
 
 def messages_of(run: Run) -> tuple[Message, ...]:
     """All messages of a run whose latest calls are settled."""
     told: dict[int, list[Told]] = defaultdict(list)
-    for call in ToolCall.objects.filter(run=run).in_order():
+    for call in _CALLS.all(run=run.pk):
         told[call.step].append(told_of(call))
-    replies = ModelReply.objects.filter(run=run).order_by("step")
+    replies = _REPLIES.all(run=run.pk)
     answers = [(str(unseal(reply.text_sealed)), tuple(told[reply.step])) for reply in replies]
     return conversation(str(unseal(run.prompt_sealed)), answers)
 
@@ -55,11 +66,7 @@ def _result_of(call: ToolCall) -> str:
 
 def latest_steps(run: Run) -> tuple[Step, ...]:
     """The last two calls that came to something, for whoever is asked about the next one; texts are raw."""
-    done = (
-        ToolCall.objects.filter(run=run, state__in=[CallState.SUCCEEDED, CallState.FAILED])
-        .exclude(result_sealed=None)
-        .order_by("-step", "-position")[:2]
-    )
+    done = _LATEST.all(run=run.pk)
     return tuple(_step(call) for call in reversed(done))
 
 

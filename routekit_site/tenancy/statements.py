@@ -59,8 +59,11 @@ class _PreparedCursor(ServerBindingCursor):
 
 
 def _cursor() -> CursorWrapper:
-    """A cursor as `connection.cursor()` gives it; on PostgreSQL one that prepares."""
-    if connection.vendor != "postgresql":
+    """A cursor as `connection.cursor()` gives it; on PostgreSQL one that prepares.
+
+    A prepared statement can't be logged with its values, so where statements are logged the ordinary cursor runs them.
+    """
+    if connection.vendor != "postgresql" or connection.queries_logged:
         return connection.cursor()
     connection.ensure_connection()
     with connection.wrap_database_errors:
