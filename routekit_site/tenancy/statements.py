@@ -231,7 +231,7 @@ def update(model: type[Model], where: Mapping[str, Any], changes: Mapping[str, A
     """Set columns of the rows whose columns equal those of `where` (a compare-and-set); how many there were."""
     setting, finding = tuple(changes), tuple(where)
     fields, sql = _updating(model, setting, finding)
-    given = [*changes.values(), *where.values()]
+    given = [value.pk if isinstance(value, Model) else value for value in (*changes.values(), *where.values())]
     return changed(sql, [field.get_db_prep_save(value, connection) for field, value in zip(fields, given, strict=True)])
 
 
