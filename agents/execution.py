@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -12,10 +13,10 @@ from typing import Any, Literal
 
 from django.conf import settings
 
-from agents.sandbox import door
+from agents.sandbox import door, syscalls
 from agents.sandbox.call import SandboxCall
 from agents.sandbox.errors import PermitError, SandboxUnavailableError
-from agents.sandbox.outcome import Failed, FailureKind, Outcome, Succeeded, Tier
+from agents.sandbox.outcome import Failed, FailureKind, Outcome, Succeeded, Tier, Violation
 from agents.sandbox.policy import SandboxPolicy
 from agents.sandbox.probing import probe
 from agents.tools.files import FileAccess, Grant
@@ -35,6 +36,8 @@ __all__ = [
     "ResourceLimits",
     "SandboxPolicy",
     "Succeeded",
+    "Violation",
+    "end_with_parent",
     "files_of",
     "holds",
     "policy_for",
@@ -50,12 +53,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Job:
-    """One permitted call, ready to be run."""
+    """One permitted call, ready to be run. `isolated` is asked while it runs, and ends it when it says yes."""
 
     permit: Permit
     manifest: ToolManifest
     arguments: Mapping[str, Any]
     policy: SandboxPolicy
+    isolated: Callable[[], bool] = lambda: False
 
 
 def sandbox_policy(stored: Mapping[str, Any]) -> SandboxPolicy:
@@ -132,6 +136,19 @@ def _warm(process: int) -> None:  # noqa: ARG001 - a forked process starts its o
     door.start(preload=tuple(modules))
 
 
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it ends, however that ends (Linux only).
+
+    A worker's parent that is killed would leave its children at work, each with a sandbox of its own.
+    """
+    if not syscalls.LINUX:
+        return
+    parent = os.getppid()
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def run_all(jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Outcome]:
     """Run the calls, several at once where there are several, and tell what came of each, in order.
 
@@ -156,7 +173,7 @@ def _run(job: Job, stop: Callable[[], bool]) -> Outcome:
     try:
         warm()
         _make_root(job.policy)
-        return door.run(job.permit, call, job.policy, cancelled=stop)
+        return door.run(job.permit, call, job.policy, cancelled=lambda: stop() or job.isolated())
     except PermitError as error:
         return Failed(FailureKind.REFUSED, str(error), retryable=False, tier=Tier.T0)
     except SandboxUnavailableError as error:

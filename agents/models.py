@@ -283,6 +283,7 @@ class ToolCall(models.Model):
     result_redacted = models.JSONField(null=True, blank=True)
     outcome = models.CharField(max_length=60, blank=True, default="")
     tier = models.CharField(max_length=10, blank=True, default="")
+    violations = models.PositiveSmallIntegerField(default=0)
     usage = models.JSONField(default=dict)
 
     objects: ClassVar[ToolCallQuerySet] = ToolCallQuerySet.as_manager()  # type: ignore[assignment]

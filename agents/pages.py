@@ -86,7 +86,7 @@ def agent_cards(tenant_id: int, chosen: str, now: datetime) -> list[AgentCard]:
 
 
 def _card(agent: Agent, tenant_id: int, now: datetime, *, chosen: bool) -> AgentCard:
-    facts = policy_facts(tenant_id, agent_filter=_filter_of(agent), now=now)
+    facts = policy_facts(tenant_id, agent_filter=_filter_of(agent), now=now, agent_id=str(agent.pk))
     held_by, warnings = _box(agent)
     return AgentCard(
         id=agent.pk,

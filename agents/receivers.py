@@ -6,9 +6,11 @@ import threading
 from typing import Any
 from uuid import UUID
 
+from billiard import current_process
 from celery.signals import worker_init, worker_process_init, worker_shutting_down
 
 from agents import queue
+from agents.execution import end_with_parent
 from agents.runs import leave, stay, warm_up
 from approvals.models import ApprovalGate
 from approvals.signals import gate_decided
@@ -43,6 +45,9 @@ def on_worker_start(**_kwargs: Any) -> None:
 def on_worker_ready(**_kwargs: Any) -> None:
     """In each process that will run tools: start the sandbox before the first call needs it.
 
-    In a thread, because Celery gives a new process four seconds to say that it is up.
+    A process that a prefork parent has forked ends with it. The warming is in a thread, because Celery gives a new
+    process four seconds to say that it is up.
     """
+    if current_process().name != "MainProcess":
+        end_with_parent()
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()

@@ -18,8 +18,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from approvals import (
+    admin_containments,  # noqa: F401 - Django finds an app's admin pages through this module
     allow_list,
-    notice_admin,  # noqa: F401 - Django finds an app's admin pages through this module
+    notice_admin,  # noqa: F401 - as above
     reveal_admin,  # noqa: F401 - as above
     rules,
 )
@@ -340,6 +341,8 @@ class ToolRuleAdmin(TenantScopedAdmin):
         """A button to revoke a rule in force; else why it is over."""
         if obj.revoked_at is not None:
             return f"revoked by {obj.revoked_by}"
+        if obj.ended_by_id is not None:
+            return "ended: the tool was contained"
         if obj.made_from is not None and obj.made_from.undone_at is not None:
             return "its approval was undone"
         if obj.expires_at <= timezone.now():
@@ -372,4 +375,5 @@ class ToolRuleAdmin(TenantScopedAdmin):
     @staticmethod
     def _is_in_force(obj: ToolRule) -> bool:
         undone = obj.made_from is not None and obj.made_from.undone_at is not None
-        return not undone and obj.revoked_at is None and obj.expires_at > timezone.now() and obj.uses < obj.max_uses
+        ended = obj.revoked_at is not None or obj.ended_by_id is not None
+        return not undone and not ended and obj.expires_at > timezone.now() and obj.uses < obj.max_uses

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from approvals import publishing
-from approvals.models import ApprovalGate
+from approvals.models import ApprovalGate, ApprovalGateQuerySet
 from approvals.moving import move_gate, needs_transaction
 from approvals.states import GateMove, GateState
 from traces.kinds import EventKind
@@ -43,7 +43,20 @@ def withdraw(run_id: uuid.UUID, *, now: datetime, why: str) -> int:
 
     A gate that waits is WITHDRAWN; an approval that was not used is LAPSED. Neither can let its call run any more.
     """
-    gates = list(ApprovalGate.objects.of_run(run_id).open().order_by("id").select_for_update())
+    return len(_withdraw(ApprovalGate.objects.of_run(run_id), now, why))
+
+
+@needs_transaction
+def withdraw_tool(tenant_id: int, tool: str, agent_id: str, *, now: datetime, why: str) -> int:
+    """Close every open gate of a tool, of one agent or (empty) of all in the tenant, and wake their runs."""
+    found = ApprovalGate.objects.in_tenant(tenant_id).filter(tool=tool)
+    gates = _withdraw(found.filter(agent_id=agent_id) if agent_id else found, now, why)
+    publishing.ring(gates)
+    return len(gates)
+
+
+def _withdraw(found: ApprovalGateQuerySet, now: datetime, why: str) -> list[ApprovalGate]:
+    gates = list(found.open().order_by("id").select_for_update())
     waiting = [gate for gate in gates if gate.state == GateState.PENDING]
     approved = [gate for gate in gates if gate.state == GateState.APPROVED]
     for gate in waiting:
@@ -51,7 +64,7 @@ def withdraw(run_id: uuid.UUID, *, now: datetime, why: str) -> int:
     for gate in approved:
         move_gate(gate, GateMove.LAPSE, closed_at=now)
     publishing.tell_closed(gates, now, {"reason": why})
-    return len(gates)
+    return gates
 
 
 @needs_transaction

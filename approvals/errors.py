@@ -34,6 +34,14 @@ class BadConstraint(ApprovalError):
         super().__init__(" ".join(problems))
 
 
+class BadLifting(ApprovalError):
+    """Say in at most 500 characters why the tool may run again; the ledger keeps it."""
+
+
+class ContainmentOver(ApprovalError):
+    """This tool was given back already; nothing was changed."""
+
+
 class NeedsTransaction(ApprovalError):
     """Gates move inside a transaction only: whoever calls this opens one."""
 

@@ -2,6 +2,7 @@
 
 Note [Precedence]
     1. The tenant's allow-list is a ceiling: a tool without an entry, or with `deny`, is denied. Nothing overrides it.
+       A tool that was contained after a violation counts as denied.
     2. Below it, the agent's filter replaces the site's; a site entry in `locked_denied_tools` can't be replaced.
     3. In a filter a deny beats an allow; `allowed_tools=None` restricts nothing, `[]` allows nothing.
     4. Arguments outside the constraints are denied, or, where the mode is `allow`, need a person.
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ALLOW_LIST = "allow-list"
+CONTAINED = "containment"
 CALLBACK = "approval_callback"
 IRREVERSIBLE = "irreversible"
 GATED_PERMISSIONS = "require_approval_for_permissions"
@@ -72,6 +74,9 @@ def denial(tool: str, policy: PolicyFacts) -> Deny | None:
         return Deny(
             Level.TENANT, f"{ALLOW_LIST}: {tool}", f"`{tool}` is not allowed: the tenant's allow-list denies it"
         )
+    if allowance.contained:
+        reason = f"`{tool}` is not allowed: it was contained after a violation, until an admin lifts that"
+        return Deny(Level.TENANT, CONTAINED, reason)
     site, agent = policy.hooks.tool_filter, policy.agent_filter
     if site is not None:
         locked = _speaks(site.locked_denied_tools, tool)

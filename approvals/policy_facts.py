@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef, Q
 from pydantic import TypeAdapter
 
 from approvals.approvers import fewest, parsed, roles_in
 from approvals.canonical import digest
-from approvals.models import TenantPolicy, ToolAllowance, ToolRule
+from approvals.models import Containment, TenantPolicy, ToolAllowance, ToolRule
 from approvals.policy import denial
 from approvals.types import (
     AllowanceFacts,
@@ -37,7 +38,12 @@ if TYPE_CHECKING:
 
 APPROVER_ROLES = tuple(sorted(role.value for role, may in CAPABILITIES.items() if Capability.DECIDE_GATE in may))
 _POLICY = Query(lambda: TenantPolicy.objects.filter(tenant_id=slot("tenant")))
-_ALLOWANCES = Query(lambda: ToolAllowance.objects.filter(tenant_id=slot("tenant")))
+_CONTAINED = Containment.objects.filter(
+    Q(agent_id="") | Q(agent_id=slot("agent")), tenant_id=OuterRef("tenant_id"), tool=OuterRef("tool"), lifted_at=None
+)
+_ALLOWANCES = Query(
+    lambda: ToolAllowance.objects.filter(tenant_id=slot("tenant")).annotate(contained=Exists(_CONTAINED))
+)
 _RULES = Query(lambda: ToolRule.objects.in_force(slot("now")).filter(tenant_id=slot("tenant")))
 _CONSTRAINTS = TypeAdapter(tuple[ArgumentConstraint, ...])
 
@@ -52,10 +58,13 @@ def tenant_policy(tenant_id: int) -> TenantPolicy:
     return _POLICY.first(tenant=tenant_id) or TenantPolicy(tenant_id=tenant_id)
 
 
-def policy_facts(tenant_id: int, *, agent_filter: ToolFilter | None, now: datetime) -> PolicyFacts:
-    """The policy in force now: allow-list, tenant's settings, site-wide filter, remembered rules. Three queries."""
+def policy_facts(tenant_id: int, *, agent_filter: ToolFilter | None, now: datetime, agent_id: str = "") -> PolicyFacts:
+    """The policy in force now: allow-list, tenant's settings, site-wide filter, remembered rules. Three queries.
+
+    With an `agent_id`, what was contained for that agent alone counts too.
+    """
     policy = tenant_policy(tenant_id)
-    rows = _ALLOWANCES.all(tenant=tenant_id)
+    rows = _ALLOWANCES.all(tenant=tenant_id, agent=agent_id)
     rules = _RULES.all(tenant=tenant_id, now=now)
     return PolicyFacts(
         allowances=allowances(rows, policy),
@@ -90,6 +99,7 @@ def allowance_facts(row: ToolAllowance, policy: TenantPolicy) -> AllowanceFacts:
         approvers=_approvers(row, policy, decide_by),
         decide_by_seconds=decide_by,
         execute_by_seconds=row.execute_by_seconds or policy.execute_by_seconds,
+        contained=getattr(row, "contained", False),
     )
 
 

@@ -157,7 +157,7 @@ class ApproverRequirement:
 
 @dataclass(frozen=True)
 class AllowanceFacts:
-    """What the tenant's allow-list says of one tool, as plain facts."""
+    """What the tenant's allow-list says of one tool, as plain facts. `contained`: taken out of use by a violation."""
 
     tool: str
     mode: AllowanceMode
@@ -166,6 +166,7 @@ class AllowanceFacts:
     approvers: ApproverRequirement = ApproverRequirement()
     decide_by_seconds: int = 3600
     execute_by_seconds: int = 900
+    contained: bool = False
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,7 @@ class Environment(BaseSettings):
     oidc_name: str = "your organisation"
     oidc_sign_up: bool = False
     tool_filter: ToolFilter | None = None
+    contain_after: int = Field(default=5, ge=1, le=1000)
     runtime_defaults: RuntimeDefaults = RuntimeDefaults()
     approval_callbacks: Annotated[tuple[str, ...], NoDecode] = ()
     apps: Annotated[tuple[str, ...], NoDecode] = ()

@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     TOOL_FINISHED = "tool.finished"
     TOOL_RETRY = "tool.retry"
     TOOL_UNKNOWN = "tool.unknown"
+    TOOL_CONTAINED = "tool.contained"
     VIOLATION = "violation"
     NOTE = "note"
     ERROR = "error"
@@ -43,6 +44,7 @@ class FeedTopic(StrEnum):
     CLAIM = "claim"
     RUN = "run"
     MEMBERSHIP = "membership"
+    CONTAINMENT = "containment"
 
 
 class LedgerKind(StrEnum):
@@ -57,3 +59,4 @@ class LedgerKind(StrEnum):
     EXECUTION = "execution"
     RETENTION = "retention"
     REPLAY = "replay"
+    CONTAINMENT = "containment"

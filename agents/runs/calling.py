@@ -17,13 +17,13 @@ from agents import execution, journal, turn
 from agents.errors import CallOutOfStep, LeaseLost
 from agents.execution import Failed, FailureKind, Job, Outcome, Succeeded
 from agents.models import Run, ToolCall
-from agents.runs import ending
+from agents.runs import containing, ending
 from agents.runs.case import Case, open_case
 from agents.runs.lease import Held, lock, set_held
 from agents.runs.transcript import arguments_of
 from agents.states import CallState, RunState
 from agents.types import RuntimeDefaults
-from approvals import gates, manifests, rules
+from approvals import containment, gates, manifests, rules
 from approvals.binding import digest_of
 from approvals.errors import NotPresentable, RuleOver, UnknownTool
 from approvals.manifests import ToolManifest
@@ -113,27 +113,36 @@ def _run(held: Held, case: Case, batch: Sequence[Planned], *, stop: Callable[[],
     if not begun:
         return True
     outcomes = execution.run_all([item.job for item in begun], stop)
-    return _store(held, case, list(zip(begun, outcomes, strict=True)))
+    results = [
+        (item, containing.judged(outcome, item.job, stop)) for item, outcome in zip(begun, outcomes, strict=True)
+    ]
+    containing.contain(case, [(item.planned.call, item.planned.manifest, outcome) for item, outcome in results])
+    return _store(held, case, results)
 
 
 def _begin(held: Held, case: Case, batch: Sequence[Planned]) -> list[Begun]:
-    """Spend the approvals and store the intents, in one transaction; empty when the run was cancelled meanwhile."""
+    """Spend the approvals and store the intents, in one transaction; empty when the run was cancelled meanwhile.
+
+    A tool that was contained since the verdict is left out: the next look at its call finds policy denying it.
+    """
     begun: list[Begun] = []
     with journal.transaction():
         run, now = lock(held)
         if run.cancel_requested_at is not None:
             return []
         event = 0
+        contained = containment.contained_tools(run.tenant_id, str(run.agent_id))
         for planned in batch:
-            permit = _permit(run, case, planned, now)
+            unheard = planned.call.tool in contained and not isinstance(planned.verdict, Deny)
+            permit = None if unheard else _permit(run, case, planned, now)
             if permit is None:
                 continue
             change(planned.call, CallState.RUNNING, attempts=planned.call.attempts + 1, started_at=now)
             facts = {"tool": planned.call.tool, "attempt": planned.call.attempts}
             event = journal.note(run.id, EventKind.TOOL_STARTED, facts, now=now, call=planned.call)
-            begun.append(
-                Begun(planned, Job(permit, planned.manifest, planned.arguments, case.sandbox_for(planned.manifest)))
-            )
+            policy = case.sandbox_for(planned.manifest)
+            isolated = held.isolates(planned.call.tool)
+            begun.append(Begun(planned, Job(permit, planned.manifest, planned.arguments, policy, isolated)))
         if event:
             journal.announce(run, state=RunState.RUNNING, event=event, now=now)
     return begun
@@ -335,9 +344,11 @@ def _store_outcome(run: Run, begun: Begun, outcome: Outcome, now: datetime) -> i
         result_redacted=redact(run.tenant_id, shown),
         tier=outcome.tier.value,
         usage=execution.usage_of(outcome),
+        violations=len(outcome.violations),
     )
     for violation in outcome.violations:
-        what = {"tool": call.tool, "class": violation.attack_class.value, "detail": violation.detail}
+        what: dict[str, Any] = {"tool": call.tool, "class": violation.attack_class.value, "detail": violation.detail}
+        what |= {"tier": violation.tier.value, "tenant": violation.tenant_id, "grave": violation.grave}
         journal.note(run.id, EventKind.VIOLATION, what, now=now, call=call)
     kind = EventKind.TOOL_UNKNOWN if state is CallState.UNKNOWN else EventKind.TOOL_FINISHED
     facts: dict[str, Any] = {

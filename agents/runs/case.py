@@ -147,7 +147,7 @@ def open_case(run: Run, now: datetime) -> Case:
     agent_filter = ToolFilter.model_validate(agent.tool_filter) if agent.tool_filter is not None else None
     return Case(
         run=run,
-        facts=policy_facts(run.tenant_id, agent_filter=agent_filter, now=now),
+        facts=policy_facts(run.tenant_id, agent_filter=agent_filter, now=now, agent_id=str(agent.pk)),
         sandbox=within(sandbox_policy(agent.sandbox), limits_of(ceiling)),
         runtime=runtime_of(agent, ceiling),
         now=now,

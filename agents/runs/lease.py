@@ -8,6 +8,7 @@ that stores the intent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
@@ -35,10 +36,17 @@ class Held:
     worker: str
     cancelled: Event = field(default_factory=Event)
     lost: Event = field(default_factory=Event)
+    tenant_id: int = 0
+    agent_id: int = 0
+    contained: frozenset[str] = frozenset()
 
     def stop(self) -> bool:
         """Whether the run was cancelled or another worker holds it now."""
         return self.cancelled.is_set() or self.lost.is_set()
+
+    def isolates(self, tool: str) -> Callable[[], bool]:
+        """A question to ask while a call of `tool` runs: whether the tool was contained meanwhile."""
+        return lambda: tool in self.contained
 
 
 def lease_time() -> timedelta:
@@ -76,7 +84,7 @@ def claim(run_id: UUID, worker: str, *, now: datetime) -> Held | None:
     event = journal.note(run_id, kind, {"after": old.value, "worker": worker, "fence": fence}, now=now)
     recorder.note_summary(run_id=run_id, state=RunState.RUNNING)
     journal.announce(run, state=RunState.RUNNING, event=event, now=now)
-    return Held(run_id, fence, worker)
+    return Held(run_id, fence, worker, tenant_id=run.tenant_id, agent_id=run.agent_id)
 
 
 def lock(held: Held) -> tuple[Run, datetime]:

@@ -11,7 +11,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from uuid import UUID
@@ -20,6 +20,7 @@ from django.db import DatabaseError, connection
 
 from agents.models import Run
 from agents.runs.lease import Held, lease_time
+from approvals import containment
 from routekit_site.tenancy.clock import database_now
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class _Pulse:
 def look_after(mine: dict[UUID, Held]) -> None:
     """Renew the leases that have run for a third of their time, and pass on what happened to these runs."""
     now = database_now()
+    isolate(mine.values())
     rows = Run.objects.filter(id__in=list(mine)).values_list("id", "fence", "lease_until", "cancel_requested_at")
     for run_id, fence, lease_until, cancelled_at in rows:
         held = mine[run_id]
@@ -110,6 +112,15 @@ def look_after(mine: dict[UUID, Held]) -> None:
             held.cancelled.set()
         if lease_until - now < lease_time() * 2 / 3:
             Run.objects.held(run_id, fence).update(lease_until=now + lease_time())
+
+
+def isolate(held: Iterable[Held]) -> None:
+    """Tell the runs which tools were contained for them, so that what runs of those is stopped."""
+    known = list(held)
+    contained = containment.contained_in(each.tenant_id for each in known)
+    for each in known:
+        mine = {"", str(each.agent_id)}
+        each.contained = frozenset(t for tenant, t, agent in contained if tenant == each.tenant_id and agent in mine)
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 
+_SWEEP_FROM = 1024
+
+
 class PermitLike(Protocol):
     """The part of `approvals.types.Permit` that the sandbox checks."""
 
@@ -67,6 +70,7 @@ class SpentPermits:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._spent: dict[tuple[str, str], datetime] = {}
+        self._sweep_at = _SWEEP_FROM
 
     def after_fork(self) -> None:
         """In a forked process: the lock may have been held by a thread that does not exist here."""
@@ -89,7 +93,9 @@ class SpentPermits:
         if permit.expires_at <= now:
             raise PermitError("The permit has expired; nothing was run. Ask for approval again.")
         with self._lock:
-            self._spent = {key: until for key, until in self._spent.items() if until > now}
+            if len(self._spent) >= self._sweep_at:
+                self._spent = {key: until for key, until in self._spent.items() if until > now}
+                self._sweep_at = max(_SWEEP_FROM, 2 * len(self._spent))
             key = (str(permit.id), permit.nonce)
             if key in self._spent:
                 raise PermitError("The permit was used before; nothing was run.")

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from agents.sandbox import framing, lockdown, namespaces, syscalls, witness
 from agents.sandbox.egress.transport import BrokerTransport, EgressError
-from agents.sandbox.outcome import AttackClass, FailureKind
+from agents.sandbox.outcome import AttackClass, Attempt, FailureKind
 from agents.tools.base import (
     Deadline,
     InvalidArgumentsError,
@@ -81,6 +81,7 @@ def serve_sealed(runtime: lockdown.Runtime, parent: int) -> None:
     """A standby for calls that touch no file: every lock is on before the call is known."""
     lockdown.lock(runtime, lockdown.path_rules(runtime, (), ""), parent)
     rehearse()
+    rehearse_tools()
     answer(Request.read(CHANNEL), NOTHING)
 
 
@@ -198,10 +199,10 @@ def answer(request: Request, access: Access, channel: int = CHANNEL) -> None:
         head["ok"] = True
     except BaseException as error:  # noqa: BLE001 -- whatever the tool raises is its answer
         head = _failure(error)
-    seen = [*report.seen, *([(AttackClass.FILESYSTEM, head["message"])] if head.get("outside") else [])]
+    seen = [*report.seen, *([Attempt(AttackClass.FILESYSTEM, head["message"])] if head.get("outside") else [])]
     head |= {
         "output": output.getvalue(),
-        "violations": [[str(kind), detail] for kind, detail in seen],
+        "violations": [[str(each.attack_class), each.detail, each.grave] for each in seen],
         "read": files.counters.read,
         "written": files.counters.written,
     }
@@ -237,10 +238,32 @@ def rehearse() -> None:
 
     A forked process pays for every page that it first writes to; a standby child pays before it is asked.
     """
+    _rehearse_with(f"{__name__}:{_Rehearsal.__name__}", {"text": "x"})
+
+
+def rehearse_tools() -> None:
+    """The same with the built-in tools that say how. Only in a standby whose locks are on, with nothing in reach."""
+    for tool in _rehearsable():
+        _rehearse_with(f"{tool.__module__}:{tool.__name__}", dict(tool.rehearsal or {}))
+
+
+def _rehearsable() -> list[type[Tool[Any, Any]]]:
+    """Nothing that was not approved runs: only our own tools that take nothing from outside and change nothing."""
+    return [
+        tool
+        for tool in Tool.__subclasses__()
+        if tool.__module__.startswith("agents.tools.")
+        and tool.rehearsal is not None
+        and tool.reversibility is Reversibility.READ_ONLY
+        and not tool.permissions
+    ]
+
+
+def _rehearse_with(entrypoint: str, arguments: dict[str, Any]) -> None:
     message: dict[str, Any] = {
         "tool": "rehearsal",
-        "entrypoint": f"{__name__}:_Rehearsal",
-        "arguments": {"text": "x"},
+        "entrypoint": entrypoint,
+        "arguments": arguments,
         "root": "/",
         "grants": [],
         "code": None,

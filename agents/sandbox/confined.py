@@ -18,6 +18,7 @@ from agents.sandbox.framing import MessageTooLargeError
 from agents.sandbox.outcome import (
     RETRYABLE,
     AttackClass,
+    Attempt,
     Failed,
     FailureKind,
     Outcome,
@@ -96,12 +97,12 @@ class Confined:
         except QuotaError as over:
             usage = self._usage_of_dead()
             disk.clean_up()
-            return self._failed(FailureKind.RESOURCES, str(over), usage, [(AttackClass.RESOURCES, str(over))])
+            return self._failed(FailureKind.RESOURCES, str(over), usage, [Attempt(AttackClass.RESOURCES, str(over))])
         except MessageTooLargeError:
             message = f"The result is larger than {self.plan.limits.max_result_kb} KB."
             return self._failed(FailureKind.RESULT_TOO_LARGE, message, self._usage_of_living())
         except ProtocolError:
-            attacks = [(AttackClass.PROTOCOL, "the answer was not a message")]
+            attacks = [Attempt(AttackClass.PROTOCOL, "the answer was not a message", grave=True)]
             message = "The tool's process answered with something that is not an answer."
             return self._failed(FailureKind.INVALID_RESULT, message, self._usage_of_living(), attacks)
         except (EOFError, OSError):
@@ -202,17 +203,16 @@ class Confined:
         usage = self._usage_from(end)
         kind, message = cause_of_death(end.get("code"), usage.cpu_seconds, self.plan.limits.cpu_seconds)
         attack = {FailureKind.RESOURCES: AttackClass.RESOURCES, FailureKind.VIOLATION: AttackClass.PROCESS}.get(kind)
-        return self._failed(kind, message, usage, [(attack, message)] if attack else [])
+        grave = kind is FailureKind.VIOLATION
+        return self._failed(kind, message, usage, [Attempt(attack, message, grave)] if attack else [])
 
-    def _failed(
-        self, kind: FailureKind, message: str, usage: Usage, attacks: list[tuple[AttackClass, str]] | None = None
-    ) -> Failed:
+    def _failed(self, kind: FailureKind, message: str, usage: Usage, attacks: list[Attempt] | None = None) -> Failed:
         violations = self._violations(attacks or [])
         return Failed(kind, message, kind in RETRYABLE, self.plan.tier, self.plan.enforced, violations, usage)
 
-    def _violations(self, attacks: list[tuple[AttackClass, str]]) -> tuple[Violation, ...]:
+    def _violations(self, attacks: list[Attempt]) -> tuple[Violation, ...]:
         tool, tier = self.plan.call.tool, self.plan.tier
-        return tuple(Violation(attack, detail, self.tenant_id, tool, tier) for attack, detail in attacks)
+        return tuple(Violation(a.attack_class, a.detail, self.tenant_id, tool, tier, a.grave) for a in attacks)
 
     def _usage_of_living(self, head: Head | None = None) -> Usage:
         cpu = max(0.0, cpu_seconds(self.child.pid) - self.cpu_before)

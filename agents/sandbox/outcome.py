@@ -34,6 +34,7 @@ class FailureKind(StrEnum):
     INVALID_ARGUMENTS = "invalid_arguments"
     INVALID_RESULT = "invalid_result"
     RESULT_TOO_LARGE = "result_too_large"
+    CONTAINED = "contained"
     NETWORK_REFUSED = "network_refused"
     NETWORK_ERROR = "network_error"
     NETWORK_RATE_LIMITED = "network_rate_limited"
@@ -52,6 +53,23 @@ RETRYABLE = frozenset(
 )
 
 
+# What a child may say of itself. The rest is for the worker to say: whether a call was cancelled, refused or timed out.
+CLAIMABLE = frozenset(
+    {
+        FailureKind.UNENFORCEABLE,
+        FailureKind.RESOURCES,
+        FailureKind.VIOLATION,
+        FailureKind.TOOL_ERROR,
+        FailureKind.INVALID_ARGUMENTS,
+        FailureKind.INVALID_RESULT,
+        FailureKind.RESULT_TOO_LARGE,
+        FailureKind.NETWORK_REFUSED,
+        FailureKind.NETWORK_ERROR,
+        FailureKind.NETWORK_RATE_LIMITED,
+    }
+)
+
+
 class AttackClass(StrEnum):
     """What a violation was an attempt at; the sections of the attack list."""
 
@@ -64,14 +82,28 @@ class AttackClass(StrEnum):
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """An attempt as it was noticed, before it is known whose call it was."""
+
+    attack_class: AttackClass
+    detail: str
+    grave: bool = False
+
+
+@dataclass(frozen=True)
 class Violation:
-    """One attempt at what the policy does not allow. It did not succeed."""
+    """One attempt at what the policy does not allow. It did not succeed.
+
+    `grave`: code that tried to get out. Otherwise honest work may do the same: an argument that names something which
+    is not allowed, too much of something, a file that is elsewhere.
+    """
 
     attack_class: AttackClass
     detail: str
     tenant_id: int
     tool: str
     tier: Tier
+    grave: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 0.1
 _BLOCK = 512
+_LONG = 2000
 
 
 class QuotaError(Exception):
@@ -56,12 +57,29 @@ class DiskWatch:
                 raise QuotaError(f"The agent's folders hold more than {self.limits.max_disk_mb} MB.")
 
     def clean_up(self) -> None:
-        """After a quota was broken: remove the files that came into being during the call."""
-        with contextlib.suppress(QuotaError):
-            for path, info in self._files():
-                if stat.S_ISREG(info.st_mode) and (info.st_dev, info.st_ino) not in self.before:
-                    with contextlib.suppress(OSError):
-                        os.unlink(path)  # noqa: PTH108 -- the path is one that scandir gave
+        """After a quota was broken: remove what came into being during the call, so that the next call finds room.
+
+        Folders nested deeper than a path can say are moved up until it can, and opened where they were made closed.
+        """
+        made: list[str] = []
+        for top in self.folders:
+            pending = [top]
+            while pending:
+                folder = pending.pop()
+                for path, info in _entries(folder):
+                    new = (info.st_dev, info.st_ino) not in self.before
+                    if stat.S_ISDIR(info.st_mode):
+                        if new:
+                            _open_up(path)
+                        place = _moved_up(path, top, len(made)) if new and len(path) > _LONG else path
+                        made += [place] if new else []
+                        pending.append(place)
+                    elif new:
+                        with contextlib.suppress(OSError):
+                            os.unlink(path)  # noqa: PTH108 -- the path is one that scandir gave
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)  # noqa: PTH106 -- as above
 
     def _files(self) -> Iterator[tuple[str, os.stat_result]]:
         """Everything below the folders.
@@ -82,3 +100,28 @@ class DiskWatch:
                 raise QuotaError(f"The agent's folders hold one that can't be counted: {error.strerror}.") from None
             pending += [path for path, info in found if stat.S_ISDIR(info.st_mode)]
             yield from found
+
+
+def _entries(folder: str) -> list[tuple[str, os.stat_result]]:
+    """What a folder holds, as far as it can be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
+    except OSError:
+        return []
+
+
+def _open_up(folder: str) -> None:
+    """Let us into a folder that its maker, which is dead, made closed."""
+    with contextlib.suppress(OSError):
+        os.chmod(folder, 0o700)  # noqa: PTH101 -- as above
+
+
+def _moved_up(path: str, top: str, number: int) -> str:
+    """A folder's new place right below `top`; its old one when it can't be moved."""
+    place = f"{top}/.routekit-removed-{os.getpid()}-{number}"
+    try:
+        os.rename(path, place)  # noqa: PTH104 -- as above
+    except OSError:
+        return path
+    return place

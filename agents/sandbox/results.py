@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import jsonschema
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agents.sandbox import framing
 from agents.sandbox.errors import ProtocolError
-from agents.sandbox.outcome import AttackClass, FailureKind
+from agents.sandbox.outcome import CLAIMABLE, AttackClass, Attempt, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_PROBLEM = 300
+
+
+# The tool let an error of the kernel's pass: a limit met, or access refused.
+_AMOUNTS_TO = {FailureKind.RESOURCES: AttackClass.RESOURCES, FailureKind.VIOLATION: AttackClass.FILESYSTEM}
 
 
 class Head(BaseModel):
@@ -28,7 +32,7 @@ class Head(BaseModel):
     kind: FailureKind = Field(default=FailureKind.TOOL_ERROR, strict=False)
     message: str = ""
     output: str = ""
-    violations: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default=[], max_length=100)
+    violations: list[Annotated[tuple[str, str, bool], Field(strict=False)]] = Field(default=[], max_length=100)
     read: int = Field(default=0, ge=0)
     written: int = Field(default=0, ge=0)
     retry_after: float | None = Field(default=None, ge=0, le=3600)
@@ -46,10 +50,21 @@ class Head(BaseModel):
         except ValidationError:
             raise ProtocolError("Not an answer") from None
 
-    def attacks(self) -> list[tuple[AttackClass, str]]:
-        """The attempts that the child noticed, made safe to show."""
+    @field_validator("kind")
+    @classmethod
+    def _claimable(cls, kind: FailureKind) -> FailureKind:
+        if kind not in CLAIMABLE:
+            raise ValueError("not for a child to say")
+        return kind
+
+    def attacks(self) -> list[Attempt]:
+        """The attempts that the child noticed, made safe to show; if it noticed none, what its failure amounts to."""
         known = set(AttackClass)
-        return [(AttackClass(kind), safe_text(detail, 300)) for kind, detail in self.violations if kind in known]
+        if not self.ok and not self.violations and self.kind in _AMOUNTS_TO:
+            return [Attempt(_AMOUNTS_TO[self.kind], safe_text(self.message, 300, line=True))]
+        return [
+            Attempt(AttackClass(k), safe_text(text, 300), grave) for k, text, grave in self.violations if k in known
+        ]
 
 
 @functools.lru_cache(maxsize=256)

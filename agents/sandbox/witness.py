@@ -6,16 +6,18 @@ Evidence, not a boundary: code that tampers with the interpreter can keep quiet;
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agents.sandbox.outcome import AttackClass
+from agents.sandbox.outcome import AttackClass, Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_NOTES = 20
+KEPT_NOTES = 5
 MAX_DETAIL = 200
 _EVENTS: dict[str, AttackClass] = {
     "ctypes.dlopen": AttackClass.MEMORY,
@@ -45,6 +47,7 @@ _EVENTS: dict[str, AttackClass] = {
     "socket.gethostbyname": AttackClass.NETWORK,
     "subprocess.Popen": AttackClass.PROCESS,
 }
+_GRAVE = frozenset({AttackClass.NETWORK, AttackClass.PROCESS})
 _PATH_EVENTS = frozenset(
     {"open", "os.listdir", "os.scandir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
 )
@@ -54,8 +57,9 @@ _PATH_EVENTS = frozenset(
 class Report:
     """Attempts seen so far, at most `MAX_NOTES`. Notes nothing before `watch`."""
 
-    seen: list[tuple[AttackClass, str]] = field(default_factory=list)
+    seen: list[Attempt] = field(default_factory=list)
     inside: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()
     hooked: bool = False
     _python: tuple[str, ...] = ()
 
@@ -66,28 +70,44 @@ class Report:
             self.hooked = True
             self._python = tuple(p for p in (sys.prefix, sys.base_prefix, *sys.path) if p)
         self.seen.clear()
-        self.inside = (
-            *(f.rstrip("/") for f in folders if f),
-            *self._python,
-            "/usr",
-            "/lib",
-            "/dev/null",
-            "/dev/urandom",
-        )
+        self.harmless = (*self._python, "/usr/", "/lib/", "/lib64/", "/dev/null", "/dev/urandom", "/dev/zero")
+        self.inside = (*(f.rstrip("/") for f in folders if f), *self.harmless)
 
     def hear(self, event: str, args: tuple[Any, ...]) -> None:
         """The audit hook."""
         kind = _EVENTS.get(event)
         if kind is not None:
-            self._note(kind, f"{event} {args!r:.150}")
-        elif event in _PATH_EVENTS and args and isinstance(args[0], str | bytes):
-            path = os.fsdecode(args[0])
-            if path.startswith("/") and not path.startswith(self.inside):
-                self._note(AttackClass.FILESYSTEM, f"{event} {path}")
+            self._note(kind, f"{event} {args!r:.150}", grave=is_grave(kind, event, args))
+        elif event in _PATH_EVENTS:
+            for path in args[: 2 if event == "os.rename" else 1]:
+                if isinstance(path, str | bytes) and not self._is_inside(os.fsdecode(path)):
+                    self._note(AttackClass.FILESYSTEM, f"{event} {os.fsdecode(path)}")
 
-    def _note(self, kind: AttackClass, detail: str) -> None:
-        if len(self.seen) < MAX_NOTES:
-            self.seen.append((kind, detail.encode("ascii", "backslashreplace").decode()[:MAX_DETAIL]))
+    def _is_inside(self, path: str) -> bool:
+        """Whether a path leads into the folders of the call, links followed, or to Python's own files.
+
+        A relative path that does not go up counts as inside: it may be one component below an open folder.
+        """
+        if ".." not in path and (not path.startswith("/") or path.startswith(self.harmless)):
+            return True
+        try:
+            place = os.path.realpath(path)
+        except (OSError, ValueError):
+            return True
+        return place.startswith(self.inside)
+
+    def _note(self, kind: AttackClass, detail: str, *, grave: bool = False) -> None:
+        """The last places are kept for what is grave, so that it can't be drowned by what is not."""
+        if len(self.seen) < (MAX_NOTES if grave else MAX_NOTES - KEPT_NOTES):
+            shown = detail.encode("ascii", "backslashreplace").decode()[:MAX_DETAIL]
+            self.seen.append(Attempt(kind, shown, grave))
+
+
+def is_grave(kind: AttackClass, event: str, args: tuple[Any, ...]) -> bool:
+    """Whether only code that tries to get out does this. An event loop makes a pair of local sockets for itself."""
+    if event == "socket.__new__":
+        return len(args) > 1 and args[1] != socket.AF_UNIX
+    return kind in _GRAVE
 
 
 report = Report()

@@ -105,6 +105,8 @@ class Tool(ABC, Generic[A, R]):
 
     `timeout` (seconds) wins over the site's default. `idempotent` says that a second run with the same arguments does
     no harm, so that the run may retry it. `limits` narrows the policy's limits for this tool.
+    `rehearsal` holds arguments with which a waiting sandbox process goes through a built-in tool ahead of time, so that
+    a real call finds its memory ready; for tools that read nothing from outside.
     `scratch_only` gives the tool an empty scratch folder instead of the agent's folders.
     """
 
@@ -116,6 +118,7 @@ class Tool(ABC, Generic[A, R]):
     idempotent: ClassVar[bool] = False
     limits: ClassVar[ResourceLimits | None] = None
     scratch_only: ClassVar[bool] = False
+    rehearsal: ClassVar[Mapping[str, Any] | None] = None
     Arguments: type[A]
     Result: type[R]
 

@@ -6,14 +6,14 @@ import ast
 import math
 import operator
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from agents.tools.base import Reversibility, Tool, ToolArguments, ToolContext, ToolError, ToolResult, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 MAX_BITS = 4096
 MAX_NODES = 500
@@ -64,6 +64,7 @@ class Calculator(Tool[CalculatorArguments, CalculatorResult]):
     reversibility: ClassVar[Reversibility] = Reversibility.READ_ONLY
     timeout: ClassVar[float | None] = 5.0
     idempotent: ClassVar[bool] = True
+    rehearsal: ClassVar[Mapping[str, Any] | None] = {"expression": "2 * (3 + 4) - 5 / 8"}
     Arguments = CalculatorArguments
     Result = CalculatorResult
 

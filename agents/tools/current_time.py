@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field
 
 from agents.tools.base import Reversibility, Tool, ToolArguments, ToolContext, ToolError, ToolResult, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class CurrentTimeArguments(ToolArguments):
@@ -29,6 +32,7 @@ class CurrentTime(Tool[CurrentTimeArguments, CurrentTimeResult]):
     reversibility: ClassVar[Reversibility] = Reversibility.READ_ONLY
     timeout: ClassVar[float | None] = 5.0
     idempotent: ClassVar[bool] = True
+    rehearsal: ClassVar[Mapping[str, Any] | None] = {}
     Arguments = CurrentTimeArguments
     Result = CurrentTimeResult
 

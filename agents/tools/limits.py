@@ -17,6 +17,7 @@ class ResourceLimits(BaseModel):
     max_disk_mb: int = Field(default=256, ge=1, le=65536, description="MiB the writable folders may hold in all.")
     max_files: int = Field(default=2000, ge=1, le=1_000_000, description="Files the writable folders may hold in all.")
     max_open_files: int = Field(default=64, ge=16, le=4096, description="Files the tool may hold open at once.")
+    max_egress_kb: int = Field(default=16_384, ge=1, le=1_048_576, description="KiB sent and received in one call.")
     max_result_kb: int = Field(default=1024, ge=1, le=65536, description="KiB of JSON the tool may return.")
     max_output_kb: int = Field(default=16, ge=0, le=1024, description="KiB kept of what the tool prints.")
 

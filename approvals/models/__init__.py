@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from approvals.models.containments import Containment, ContainmentQuerySet
 from approvals.models.decisions import Decision, DecisionKind, DecisionQuerySet
 from approvals.models.desk import PersonalSettings, SavedFilter, Snooze
 from approvals.models.exchanges import Claim, ClaimQuerySet, Remark, RemarkKind, Reveal
@@ -22,6 +23,8 @@ __all__ = [
     "ApprovalGateQuerySet",
     "Claim",
     "ClaimQuerySet",
+    "Containment",
+    "ContainmentQuerySet",
     "Decision",
     "DecisionKind",
     "DecisionQuerySet",

@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 
 from approvals.models.choices import choices
+from approvals.models.containments import Containment
 from approvals.models.decisions import Decision
 from approvals.types import AllowanceMode, ApprovalGatePolicy, Reversibility
 from routekit_site.tenancy.models import Tenant
@@ -76,11 +77,11 @@ class ToolRuleQuerySet(models.QuerySet["ToolRule"]):
     """Filters over rules."""
 
     def in_force(self, now: datetime) -> ToolRuleQuerySet:
-        """Rules that still speak: not revoked, not expired, with uses left, from an approval that was not undone."""
+        """Rules that still speak: not ended, not expired, with uses left, from an approval that was not undone."""
         # EXISTS and no join: a join would move the conditions of an UPDATE into a subquery, which PostgreSQL does not
         # look at again after waiting for another transaction, and the last use could be taken twice.
         undone = Decision.objects.filter(pk=OuterRef("made_from_id"), undone_at__isnull=False)
-        return self.filter(~Exists(undone), revoked_at=None, expires_at__gt=now, uses__lt=F("max_uses"))
+        return self.filter(~Exists(undone), revoked_at=None, ended_by=None, expires_at__gt=now, uses__lt=F("max_uses"))
 
 
 class ToolRule(models.Model):
@@ -102,6 +103,7 @@ class ToolRule(models.Model):
     max_uses = models.PositiveIntegerField(default=100)
     uses = models.PositiveIntegerField(default=0)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    ended_by = models.ForeignKey(Containment, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     revoked_at = models.DateTimeField(null=True, blank=True)
     revoked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"

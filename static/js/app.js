@@ -1,5 +1,6 @@
 // On every page: times, theme, menus, the feed's line.
 
+import { startContained } from "./contained.js";
 import { startFeed } from "./feed.js";
 import { startForms } from "./forms.js";
 import { startTheme } from "./theme.js";
@@ -8,4 +9,5 @@ import { startTimes } from "./times.js";
 startTheme();
 startTimes();
 startForms();
+startContained();
 startFeed();

@@ -162,6 +162,12 @@ def endless_write(_: ToolContext, path: str) -> str:
     return said(attempt)
 
 
+def fill_raising(_: ToolContext, path: str) -> None:
+    with open(path, "wb", buffering=0) as stream:
+        while True:
+            stream.write(b"x" * (1 << 20))
+
+
 def many_files(_: ToolContext, folder: str, count: int) -> int:
     for i in range(count):
         Path(folder, f"f{i}").write_bytes(b"")

@@ -69,6 +69,7 @@ class Host:
         policy: dict[str, Any] | None = None,
         permissions: tuple[str, ...] = (),
         tenant: int = 1,
+        module: str = "attacks:Attack",
         **args: Any,
     ) -> SimpleNamespace:
         """Run one attack and wait for its outcome."""
@@ -76,7 +77,7 @@ class Host:
         request = {
             "id": number,
             "tool": "attack",
-            "entrypoint": "tests.sandbox.attacks:Attack",
+            "entrypoint": f"tests.sandbox.{module}",
             "arguments": {"name": name, "args": args},
             "permissions": permissions,
             "schema": AttackResult.model_json_schema(),

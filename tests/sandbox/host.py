@@ -99,7 +99,7 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(tier: str) -> None:
-    report = sandbox.start(preload=["tests.sandbox.attacks"], ceiling=Tier(tier))
+    report = sandbox.start(preload=["tests.sandbox.attacks", "tests.sandbox.further_attacks"], ceiling=Tier(tier))
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     lock = threading.Lock()
     out.write(json.dumps({"tier": report.tier, "uid": os.getuid(), "pid": os.getpid()}) + "\n")

@@ -351,6 +351,64 @@ def test_a_request_body_has_a_limit() -> None:
     assert "larger than 1 KB" in str(error)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://good.example:0/",
+        "http://good.example:65536/",
+        "http://good.example:+80/",
+        "http://good.example:8_0/",
+        "http://good.example\\@127.0.0.1/",
+        "http://good.example@127.0.0.1/",
+        "http://127.0.0.1@good.example/",
+        "http://good.example%2eevil.example/",
+        "http://good.example%00.evil.example/",
+        "http://[fe80::1%25eth0]/",
+        "http://[::ffff:7f00:1]/",
+        "http://[good.example]/",
+        "http:///good.example/",
+        "http:good.example/",
+        "http://go od.example/",
+        "http://good.example\t/",
+        "http://xn--/",
+        "http://good.example.:80.:80/",
+        "http://g\u043e\u043ed.example/",
+        "//good.example/",
+    ],
+)
+def test_urls_that_two_readers_may_read_in_two_ways_are_refused(url: str) -> None:
+    names = Names({"good.example": [["93.184.216.34"]]})
+    error = refusal(fetcher(names, allowed_hosts=["good.example"]), url)
+    assert (error.kind, names.asked) == ("network_refused", [])
+
+
+def test_a_server_that_only_says_wait_meets_the_limits(server: Server) -> None:
+    def stall(h: Handler) -> None:
+        for _ in range(20_000):
+            h.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+    server.pages["/"] = stall
+    names = Names({"inner.example": [["127.0.0.1"]]})
+    one = fetcher(names, **local(server, "inner.example"))
+    budget = Budget(time.monotonic() + 20, most=200_000)
+    with pytest.raises(RefusedError, match="as much as one call may"):
+        one.fetch("GET", f"http://inner.example:{server.port}/", [], b"", budget)
+    assert budget.received < 400_000
+
+
+def test_very_many_header_fields_of_an_answer_are_cut(server: Server) -> None:
+    def many(h: Handler) -> None:
+        h.send_response(200)
+        for i in range(20_000):
+            h.send_header(f"X-{i}", "y" * 100)
+        h.end_headers()
+
+    server.pages["/"] = many
+    names = Names({"inner.example": [["127.0.0.1"]]})
+    error = refusal(fetcher(names, **local(server, "inner.example")), f"http://inner.example:{server.port}/")
+    assert error.kind == "network_error"
+
+
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "get", "G\r\nET"])
 def test_methods(method: str) -> None:
     assert "can't be used" in str(refusal(fetcher(allowed_hosts=["a.example"]), "http://a.example/", method=method))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def handle(self) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            super().handle()
 
     def log_message(self, *_args: Any) -> None:
         """Quiet."""
@@ -107,6 +112,15 @@ def test_n24_a_proxy_in_the_environment_is_ignored(server: str) -> None:
         assert own.run("get", url=f"http://{server}/", **network(allowed_networks=[server])).succeeded
     finally:
         own.stop()
+
+
+def test_a_call_sends_and_receives_no_more_than_it_may(host: Host, server: str) -> None:
+    policy = network(allowed_networks=[server])
+    policy["policy"]["limits"] = {"max_egress_kb": 1}
+    outcome = host.run("get_many", url=f"http://{server}/", count=20, **policy)
+    assert 0 < outcome.value["passed"] < 10
+    assert outcome.usage.bytes_sent + outcome.usage.bytes_received < 1024 + 500
+    assert "as much as one call may" in outcome.violations[0].detail
 
 
 def test_n30_exactly_as_many_requests_as_allowed(host: Host, server: str) -> None:

@@ -135,7 +135,8 @@ class Serving:
         return bool(poll.poll(0))
 
     def _handle(self, fetcher: Fetcher, deadline: float) -> None:
-        budget = Budget(deadline, self._ended)
+        left = self.registration["egress_kb"] * 1024 - self.sent - self.received
+        budget = Budget(deadline, self._ended, most=left)
         try:
             request = framing.read_message(self.capability, MAX_HEAD)
             body = framing.read_bytes(self.capability, self.policy.max_request_kb * 1024)

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -26,15 +26,22 @@ class StoppedError(Exception):
     """The time is up, or the call has ended."""
 
 
+class EgressQuotaError(Exception):
+    """The call has sent and received as much as it may."""
+
+
 @dataclass
 class Budget:
-    """The time of a request (seconds on the monotonic clock), whether its call still lives, and the bytes moved."""
+    """The time of a request (seconds on the monotonic clock), whether its call still lives, and the bytes moved.
+
+    `most` bounds what it may send and receive, in bytes; None bounds nothing.
+    """
 
     deadline: float
     ended: Callable[[], bool] = lambda: False
     sent: int = 0
     received: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    most: int | None = None
 
     def slice(self) -> float:
         """Seconds to wait at most before asking again.
@@ -46,6 +53,17 @@ class Budget:
         if left <= 0 or self.ended():
             raise StoppedError
         return min(left, _SLICE)
+
+    def moved(self, *, sent: int = 0, received: int = 0) -> None:
+        """Count bytes that went over the network.
+
+        Raises:
+            EgressQuotaError: they are more than the call may move.
+        """
+        self.sent += sent
+        self.received += received
+        if self.most is not None and self.sent + self.received >= self.most:
+            raise EgressQuotaError
 
 
 Resolver = Callable[[str, int, Budget], "list[IPAddress]"]
@@ -129,7 +147,7 @@ class CheckedStream(httpcore.NetworkStream):
                 data = self.sock.recv(max_bytes)
             except TimeoutError:
                 continue
-            self.budget.received += len(data)
+            self.budget.moved(received=len(data))
             return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 -- the budget decides
@@ -140,7 +158,7 @@ class CheckedStream(httpcore.NetworkStream):
                 count = self.sock.send(view)
             except TimeoutError:
                 continue
-            self.budget.sent += count
+            self.budget.moved(sent=count)
             view = view[count:]
 
     def close(self) -> None:

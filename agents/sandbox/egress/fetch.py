@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 import certifi
 import httpcore
 
-from agents.sandbox.egress.connection import CheckedBackend, StoppedError, lookup
+from agents.sandbox.egress.connection import CheckedBackend, EgressQuotaError, StoppedError, lookup
 from agents.sandbox.egress.rate import RateLimitError, RateUnavailableError
 from agents.sandbox.hosts import HostError, literal_address, normalised
 from agents.sandbox.outcome import FailureKind
@@ -82,6 +82,8 @@ class Target:
             host, port = parts.hostname, parts.port
         except ValueError:
             raise RefusedError("The address can't be read.") from None
+        if port == 0:
+            raise RefusedError("Port 0 can't be used.")
         if parts.scheme not in _KEPT_PORTS:
             raise RefusedError(f"Only http and https can be used, not {parts.scheme!a}.")
         if "@" in parts.netloc:
@@ -143,6 +145,10 @@ class Fetcher:
             if error.kind is FailureKind.NETWORK_REFUSED:
                 self.on_refusal(str(error))
             raise
+        except EgressQuotaError:
+            message = "The call has sent and received as much as one call may, so the request was broken off."
+            self.on_refusal(message)
+            raise RefusedError(message, FailureKind.RESOURCES) from None
         except (StoppedError, httpcore.TimeoutException):
             message = "The other side did not answer completely in the time allowed."
             raise RefusedError(message, FailureKind.NETWORK_ERROR) from None
@@ -161,6 +167,7 @@ class Fetcher:
             raise RefusedError(f"The request's body is larger than {self.policy.max_request_kb} KB.")
         target = Target.parse(url)
         sent = checked_headers(headers, target)
+        budget.moved()
         for _ in range(self.policy.max_redirects + 1):
             answer = self._send(method, target, sent, body, budget)
             location = next((v for k, v in answer.headers if k.lower() == "location"), None)

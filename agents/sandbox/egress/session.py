@@ -172,6 +172,7 @@ def _register(connection: socket.socket, plan: Plan, tenant_id: int, end: socket
     registration = {
         "policy": plan.network.model_dump(mode="json"),
         "rate_key": rate_key(tenant_id, plan.network.model_dump_json()),
+        "egress_kb": plan.limits.max_egress_kb,
         "timeout": max(0.1, plan.limits.timeout - 0.1),
     }
     try:

@@ -1,0 +1,1 @@
+"""An app with a tool that ends only when others of its kind run at the same time."""
