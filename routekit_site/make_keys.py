@@ -1,4 +1,4 @@
-"""`python -m routekit_site.make_keys`: fresh keys for an installation. A manage.py command would need them."""
+"""`python -m routekit_site.make_keys`: fresh keys for an installation. The commands of `manage.py` need them."""
 
 from __future__ import annotations
 
