@@ -58,7 +58,7 @@ export function attach(shownArticle) {
   for (const presets of form.querySelectorAll("[data-presets]")) presets.hidden = false;
   form.addEventListener("submit", submit);
   form.addEventListener("click", preset);
-  form.addEventListener("keydown", inReason);
+  actions().addEventListener("keydown", inReason);
   if (isHigh()) watchReading(article, showReading);
   showButtons();
 }
@@ -85,6 +85,8 @@ function inReason(event) {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.repeat) return;
     event.preventDefault();
     respond();
+  } else if (event.target.form !== form) {
+    // A question to the submitter is no decision.
   } else if (event.key === "Escape") {
     showReason(false);
     form.querySelector(".refuse").focus();
