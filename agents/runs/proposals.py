@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
+
 from agents import journal, turn
 from agents.models import Run, ToolCall
 from agents.providers.protocol import ProposedCall
@@ -31,7 +33,9 @@ from routekit_site.tenancy.statements import Query, insert, slot
 from traces.kinds import EventKind
 from traces.redactors import redact
 
-_REJECTED = Query(lambda: ToolCall.objects.filter(run=slot("run"), state=CallState.REJECTED).in_order())
+# Rejected calls, and interrupted ones of which a person said that they must not be run again.
+_BY_PEOPLE = Q(state=CallState.REJECTED) | Q(state=CallState.FAILED, outcome="rejected")
+_REFUSED = Query(lambda: ToolCall.objects.filter(_BY_PEOPLE, run=slot("run")).in_order())
 _MAX_NAME = 100
 _MAX_CALL_ID = 200
 _MAX_REASON = 2000
@@ -129,7 +133,7 @@ def is_stubborn(run: Run, proposals: Sequence[Proposal]) -> bool:
     """Whether the model, with these stored proposals, has proposed one rejected call as often as a run may."""
     if not any(_word(proposal.judgement) == "rejected_before" for proposal in proposals):
         return False
-    counts = Counter(ToolCall.objects.filter(run=run, state=CallState.REJECTED).values_list("tool", "arguments_digest"))
+    counts = Counter(ToolCall.objects.filter(_BY_PEOPLE, run=run).values_list("tool", "arguments_digest"))
     return any(count >= MAX_SAME_REJECTIONS for count in counts.values())
 
 
@@ -158,8 +162,8 @@ def _text(text: str) -> str:
 
 
 def _rejected(run: Run) -> dict[tuple[str, str], str]:
-    """What the model was told of each call that a person rejected in this run, by tool and fingerprint."""
-    rows = _REJECTED.all(run=run.pk)
+    """What the model was told of each call that a person refused in this run, by tool and fingerprint."""
+    rows = _REFUSED.all(run=run.pk)
     return {(row.tool, row.arguments_digest): str(unseal(row.result_sealed)) for row in rows if row.result_sealed}
 
 

@@ -106,6 +106,18 @@ def test_a_call_of_unknown_outcome_can_be_answered_with_what_came_of_it(bench: B
     assert not (bench.folder / "summary.txt").exists()
 
 
+def test_what_must_not_be_repeated_is_refused_at_once_when_it_is_proposed_again(bench: Bench) -> None:
+    run = bench.go(f"{WRITE}\n\n{WRITE}")
+    ToolCall.objects.filter(run=run).update(state=CallState.UNKNOWN)
+    bench.decide(bench.gate(run), "reject", "It happened.")
+    run = bench.advance(run)
+    assert run.state == RunState.SUCCEEDED
+    first, again = bench.calls(run)
+    assert (first.state, again.state, again.outcome) == (CallState.FAILED, CallState.REJECTED, "rejected_before")
+    assert bench.told(run)[0] == bench.told(run)[1]
+    assert ApprovalGate.objects.count() == 1
+
+
 def test_a_request_that_its_submitter_took_back_lets_the_run_go_on(bench: Bench) -> None:
     run = bench.go(WRITE)
     with transaction.atomic():
