@@ -20,10 +20,10 @@ Races = dict[str, list[dict[str, Any]]]
 
 ROUNDS = {
     "two_deciders": 200,
-    "two_browsers": 200,
-    "decide_or_take_back": 40,
-    "decide_or_renew": 20,
-    "around_a_decision": 20,
+    "two_browsers": 40,
+    "decide_or_take_back": 20,
+    "decide_or_renew": 10,
+    "around_a_decision": 10,
     "decide_or_withdraw": 40,
     "decide_or_edit": 40,
     "decide_or_expire": 40,
@@ -83,7 +83,7 @@ def test_of_two_deciders_exactly_one_wins_200_times_and_the_loser_is_told_who(ra
     assert len(kinds) == 2, f"one side always won, so nothing raced: {kinds}"
 
 
-def test_of_two_browsers_exactly_one_wins_200_times_and_the_loser_reads_who(races: Races) -> None:
+def test_of_two_browsers_exactly_one_wins_and_the_loser_reads_who(races: Races) -> None:
     names = {"approved": "Rita Example", "rejected": "Rolf Example"}
     states: Counter[str] = Counter()
     for played in races["two_browsers"]:
