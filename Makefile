@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet --no-inp
 CHECKED := DJANGO_SETTINGS_MODULE=tests.settings
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format migrations constraints bench-redaction bench-sandbox test-mutation test-races clean
+.PHONY: help run test check format migrations constraints bench-redaction bench-sandbox test-mutation test-races test-fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -71,6 +71,9 @@ test-mutation: $(VENV)/.development ## Take away each seccomp and Landlock rule 
 
 test-races: $(VENV)/.development ## Two browsers race for one call, 200 times
 	$(BIN)/pytest -q -m slow tests/browser
+
+test-fuzz: $(VENV)/.development ## Thousands of bad requests at every address of the site
+	$(BIN)/pytest -q -m slow tests/screens/test_fuzz.py
 
 bench-redaction: $(VENV)/.run ## Measure redaction, beside its peers if the bench extra is installed; CORPUS=file.jsonl for F1
 	$(BIN)/python -m bench.redaction $(CORPUS)

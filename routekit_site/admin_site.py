@@ -17,6 +17,7 @@ from django.shortcuts import resolve_url
 from routekit_site.tenancy.access import tenants_with
 from routekit_site.tenancy.reauthentication import check_reauthenticated
 from routekit_site.tenancy.roles import Capability
+from routekit_site.tenancy.scoped_admin import TenantScopedAdmin
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
@@ -35,6 +36,15 @@ class SiteAdmin(admin.AdminSite):
     index_title = "Administration"
     # Lists of traces and of the allow-list are wide; the breadcrumbs lead back.
     enable_nav_sidebar = False
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Take only pages that are scoped by tenant.
+
+        Other apps bring pages for whoever is a superuser: groups, second factors, identities. An operator who
+        could change those would be anybody.
+        """
+        if isinstance(admin_class, type) and issubclass(admin_class, TenantScopedAdmin):
+            super().register(model_or_iterable, admin_class, **options)
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Whether the person may see the admin at all; each page asks again for its own objects."""

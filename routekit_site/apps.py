@@ -11,6 +11,9 @@ class SiteConfig(AppConfig):
     label = "site"
     verbose_name = "RouteKit Site"
 
+    def ready(self) -> None:
+        from routekit_site import checks  # noqa: F401, PLC0415 - Django's idiom: importing it registers them
+
 
 class AdminConfig(StockAdminConfig):
     """Makes `SiteAdmin` the default admin site."""

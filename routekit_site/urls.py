@@ -8,6 +8,7 @@ from django.urls import include, path
 from routekit_site.demo_page import demo_page
 from routekit_site.health import healthz, readyz
 from routekit_site.metrics import metrics
+from routekit_site.security_page import security
 from routekit_site.views import home
 
 urlpatterns = [
@@ -16,6 +17,7 @@ urlpatterns = [
     path("", include("approvals.urls")),
     path("", include("agents.urls")),
     path("", include("traces.urls")),
+    path("security/", security, name="security"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
