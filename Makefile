@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet --no-inp
 CHECKED := DJANGO_SETTINGS_MODULE=tests.settings
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format migrations constraints bench-redaction bench-sandbox test-mutation test-races test-fuzz clean
+.PHONY: help run test check coverage audit format migrations constraints bench-redaction bench-sandbox test-mutation test-races test-fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,8 @@ check: $(VENV)/.development ## Format, lint, types, layers, diagrams, migrations
 	$(BIN)/djade --check --target-version 5.2 $$(git ls-files '*.html')
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --config importlinter.ini
+	$(BIN)/deptry .
+	$(BIN)/django-upgrade --check --target-version 5.2 $$(git ls-files '*.py')
 	$(CHECKED) $(MANAGE) state_diagrams --check
 	$(CHECKED) $(MANAGE) house_rooms --check
 	$(CHECKED) $(MANAGE) makemigrations --check --dry-run
@@ -54,6 +56,7 @@ format: $(VENV)/.development ## Format Python and templates, mend what ruff can 
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/djade --target-version 5.2 $$(git ls-files '*.html')
+	$(BIN)/django-upgrade --exit-zero-even-if-changed --target-version 5.2 $$(git ls-files '*.py')
 	$(CHECKED) $(MANAGE) state_diagrams
 	$(CHECKED) $(MANAGE) house_rooms
 
@@ -62,6 +65,16 @@ migrations: $(VENV)/.development ## Make migrations for changed models
 
 constraints: $(VENV)/.development ## Pin the versions that are installed now
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools > constraints.txt
+
+coverage: $(VENV)/.development ## Measure what the tests reach, branches and templates too; fails below 95 %
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -m "not slow"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+audit: $(VENV)/.development ## Look the pinned versions up among known vulnerabilities (needs the advisory database's network)
+	$(PYTHON) -m venv .audit && .audit/bin/pip --quiet install pip-audit
+	.audit/bin/pip-audit --requirement constraints.txt --no-deps
 
 bench-sandbox: $(VENV)/.development ## Measure the tool sandbox, beside a subprocess and bubblewrap
 	$(BIN)/python -m bench.sandbox

@@ -40,7 +40,7 @@ class Decision(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     gate = models.ForeignKey(ApprovalGate, on_delete=models.PROTECT, related_name="decisions")
-    kind = models.CharField(max_length=20, choices=DecisionKind.choices)
+    kind = models.CharField(max_length=20, choices=DecisionKind)
     decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     decided_at = models.DateTimeField()
     role = models.CharField(max_length=20)

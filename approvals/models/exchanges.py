@@ -75,7 +75,7 @@ class Remark(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     gate = models.ForeignKey(ApprovalGate, on_delete=models.PROTECT, related_name="remarks")
-    kind = models.CharField(max_length=20, choices=RemarkKind.choices)
+    kind = models.CharField(max_length=20, choices=RemarkKind)
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     at = models.DateTimeField()
     text = models.TextField()

@@ -16,7 +16,7 @@ def client_address(request: HttpRequest) -> str:
     Each of `ROUTEKIT_PROXIES` proxies appends the address that it saw to X-Forwarded-For, so the client's is that many
     from the right. What stands further left was written by the client and means nothing.
     """
-    hops = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+    hops = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",")]
     count = settings.ROUTEKIT_PROXIES
     if 0 < count <= len(hops) and (found := _address(hops[-count])):
         return found
