@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import lzma
 import random
 import sys
@@ -99,6 +100,7 @@ def routekitai() -> Engine:
 
 
 def presidio() -> Engine:
+    logging.getLogger("tldextract").setLevel(logging.CRITICAL)  # which asks the network for a list
     analyzer_module = importlib.import_module("presidio_analyzer")
     nlp = importlib.import_module("presidio_analyzer.nlp_engine")
     spacy = importlib.import_module("spacy")

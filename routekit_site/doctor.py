@@ -27,12 +27,14 @@ from routekit_site.health import findings
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import unseal
 from routekit_site.tenancy.errors import DecryptionFailed, ValueForgotten
+from routekit_site.tenancy.heartbeats import redaction_failures
 from routekit_site.tenancy.models import Membership, Tenant
 from routekit_site.tenancy.roles import Capability, capabilities_of
 
 _LEAST_FREE = 512 * 2**20  # bytes
 _CLOCKS_MAY_DIFFER = timedelta(seconds=5)
 _PATIENCE = timedelta(minutes=2)
+_DAY = timedelta(days=1)
 _SAMPLE = 50
 
 
@@ -160,6 +162,16 @@ def _people() -> Iterator[Complaint]:
             )
 
 
+def _redaction() -> Iterator[Complaint]:
+    failures = redaction_failures(database_now() - _DAY)
+    for tenant in Tenant.objects.filter(pk__in=failures).order_by("slug"):
+        yield Complaint(
+            f"redaction of {tenant.slug}",
+            f"values of the last day could not be redacted ({failures[tenant.pk]}) and stand as [redaction failed].",
+            "Save the tenant's redaction settings again in the administration, and look at a worker's log.",
+        )
+
+
 def _stuck() -> Iterator[Complaint]:
     now = database_now()
     idle = Run.objects.startable(now - _PATIENCE).filter(created_at__lt=now - _PATIENCE).count()
@@ -179,6 +191,7 @@ _CHECKS: dict[str, Callable[[], Iterator[Complaint]]] = {
     "agents": _agents,
     "allow-lists": _allow_lists,
     "people": _people,
+    "redaction": _redaction,
     "work that stands still": _stuck,
 }
 

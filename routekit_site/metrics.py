@@ -25,7 +25,8 @@ from agents.states import RUN_FINISHED
 from approvals.models import ApprovalGate
 from routekit_site.health import findings
 from routekit_site.tenancy.clock import database_now
-from routekit_site.tenancy.heartbeats import SWEEP, last_sign
+from routekit_site.tenancy.heartbeats import SWEEP, last_sign, redaction_failures
+from routekit_site.tenancy.models import Tenant
 from traces import meters
 from traces.queries import violations_since
 
@@ -45,6 +46,7 @@ class SiteCollector(Collector):
         yield _decisions(now)
         yield from _runs(now)
         yield _violations(now)
+        yield _failed_redactions(now)
         yield from _health(now)
 
 
@@ -93,6 +95,18 @@ def _violations(now: datetime) -> Metric:
     )
     for slug, count in violations_since(now - DAY).items():
         family.add_metric([slug], count)
+    return family
+
+
+def _failed_redactions(now: datetime) -> Metric:
+    family = GaugeMetricFamily(
+        "routekit_redaction_failed_last_day",
+        "1 where a tenant's value could not be redacted in 24 h",
+        labels=["tenant"],
+    )
+    failed = redaction_failures(now - DAY)
+    for slug in Tenant.objects.filter(pk__in=failed).order_by("slug").values_list("slug", flat=True):
+        family.add_metric([slug], 1)
     return family
 
 

@@ -16,13 +16,22 @@ from uuid import UUID
 import orjson
 from django.db import connection
 
+from routekit_site.tenancy.heartbeats import failure_sign, mark
 from routekit_site.tenancy.statements import execute, insert, update
 from traces.errors import NoTransaction, UnknownTrace
 from traces.gathering import keep
 from traces.kinds import EventKind
 from traces.models import Trace, TraceEvent
 from traces.payloads import JSON, clean_text, fitted
-from traces.redactors import POLICY_VERSION_SQL, combined_version, note_version, policy_version, redact_under
+from traces.redactors import (
+    FAILED,
+    POLICY_VERSION_SQL,
+    Failure,
+    attempt,
+    combined_version,
+    note_version,
+    policy_version,
+)
 from traces.sealing import ENCRYPTS_SQL, encrypts, payload_columns, sealed_text
 
 _MAX_NAME = 200
@@ -44,9 +53,12 @@ def _name(text: str) -> str:
     return clean_text(text)[:_MAX_NAME]
 
 
-def _stored(tenant_id: int, version: int, payload: Mapping[str, JSON]) -> dict[str, JSON]:
-    """The payload as it is written: redacted, then cut to size. A failed redaction keeps nothing of it."""
-    redacted = redact_under(tenant_id, version, dict(payload))
+def _stored(tenant_id: int, version: int, payload: Mapping[str, JSON], now: datetime) -> dict[str, JSON]:
+    """The payload as it is written: redacted, then cut to size. A failed redaction keeps nothing of it, and alerts."""
+    redacted = attempt(tenant_id, version, dict(payload))
+    if isinstance(redacted, Failure):
+        mark(failure_sign(tenant_id), now, {"error": redacted.error})
+        return {"payload": FAILED, "error": redacted.error}
     fields = redacted if isinstance(redacted, dict) else {"payload": redacted}
     return fitted(fields)
 
@@ -60,7 +72,7 @@ def open_trace(*, tenant_id: int, run_id: UUID, agent_name: str, submitter_id: i
     """
     _require_transaction()
     version = policy_version(tenant_id)
-    payload = _stored(tenant_id, version, {"agent": agent_name, "prompt": prompt})
+    payload = _stored(tenant_id, version, {"agent": agent_name, "prompt": prompt}, now)
     shown = payload.get("prompt", "")
     sealed = encrypts(tenant_id)
     text = sealed_text(shown if isinstance(shown, str) else str(payload), sealed=sealed)
@@ -124,7 +136,7 @@ class Traces:
     def add(self, event: TraceEvent, payload: Mapping[str, JSON]) -> int:
         """Give an event the next number of its trace and its redacted payload, and keep it."""
         head = self.head(event.trace_id)
-        stored = payload_columns(_stored(head.tenant_id, head.redaction, payload), sealed=head.sealed)
+        stored = payload_columns(_stored(head.tenant_id, head.redaction, payload, event.at), sealed=head.sealed)
         for column, value in stored.items():
             setattr(event, column, value)
         event.redactor_version = combined_version(head.redaction)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -119,12 +120,15 @@ def redactor_version(tenant_id: int) -> int:
     return combined_version(policy_version(tenant_id))
 
 
-def redact_under(tenant_id: int, version: int, value: object) -> Any:
-    """`value` as plain, redacted JSON under a known policy version; `[redaction failed]` where that fails.
+@dataclass(frozen=True)
+class Failure:
+    """A redaction that failed; `error` is the class of what was raised, whose text could hold the value."""
 
-    Never raises and never returns what it was given unredacted. The log names the error's class only: its text could
-    hold the value.
-    """
+    error: str
+
+
+def attempt(tenant_id: int, version: int, value: object) -> Any | Failure:
+    """`value` as plain, redacted JSON under a known policy version, or why there is none. Never raises."""
     try:
         redactor = redactor_of(tenant_id, version)
         return redactor.redact(plain(value, lambda text: redactor.stream().feed(text)))
@@ -132,7 +136,16 @@ def redact_under(tenant_id: int, version: int, value: object) -> Any:
         logger.error(  # noqa: TRY400 - a traceback could show the value
             "redaction failed for tenant %s: %s; stored as %s", tenant_id, type(error).__name__, FAILED
         )
-        return FAILED
+        return Failure(type(error).__name__)
+
+
+def redact_under(tenant_id: int, version: int, value: object) -> Any:
+    """`value` as plain, redacted JSON under a known policy version; `[redaction failed]` where that fails.
+
+    Never raises and never returns what it was given unredacted.
+    """
+    redacted = attempt(tenant_id, version, value)
+    return FAILED if isinstance(redacted, Failure) else redacted
 
 
 def redact(tenant_id: int, value: object) -> Any:

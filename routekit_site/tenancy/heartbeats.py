@@ -11,6 +11,8 @@ from routekit_site.tenancy.models import Heartbeat
 
 # The sweep: it is sent by beat, carried by the broker and done by a worker, so its mark speaks for all three.
 SWEEP = "sweep"
+# An alert: a tenant's value could not be redacted. The tenant's id follows.
+_REDACTION_FAILED = "redaction failed:"
 # A mark each second would be a write each second; nobody needs to know it better than this.
 _AT_MOST_EVERY = timedelta(seconds=3)
 
@@ -29,6 +31,17 @@ def mark(name: str, now: datetime, facts: Mapping[str, Any] | None = None) -> No
     if Heartbeat.objects.filter(name=name, at__lte=now - _AT_MOST_EVERY).update(**values):
         return
     Heartbeat.objects.get_or_create(name=name, defaults=values)
+
+
+def failure_sign(tenant_id: int) -> str:
+    """The name under which failed redactions of a tenant are marked."""
+    return f"{_REDACTION_FAILED}{tenant_id}"
+
+
+def redaction_failures(since: datetime) -> dict[int, str]:
+    """The tenants of which a value could not be redacted since then, each with the class of the last error."""
+    found = Heartbeat.objects.filter(name__startswith=_REDACTION_FAILED, at__gt=since)
+    return {int(row.name.removeprefix(_REDACTION_FAILED)): str(row.facts.get("error", "")) for row in found}
 
 
 def last_sign(name: str, now: datetime) -> Sign | None:

@@ -10,12 +10,14 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
+from routekit_site import doctor
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.heartbeats import SWEEP, mark
 from tests.fixtures.gates import House
 from tests.gates.conftest import house
 from traces import meters, recorder
 from traces.kinds import EventKind
+from traces.models import RedactionPolicy
 
 __all__ = ["house"]
 pytestmark = pytest.mark.django_db
@@ -67,6 +69,18 @@ def test_violations_health_and_the_sweep_are_told(client: Client, token: str, ho
     assert found["routekit_sandbox_violations_last_day", "acme"] == 1
     assert found["routekit_check_ok", "database"] == 1
     assert found["routekit_sweep_age_seconds",] < 60
+
+
+def test_a_failed_redaction_raises_an_alert(client: Client, token: str, house: House) -> None:
+    metric = ("routekit_redaction_failed_last_day", "acme")
+    assert metric not in figures(client, token)
+    run = House(house.cast, database_now(), house.numbers).run(house.cast.alice)
+    RedactionPolicy.objects.create(tenant=house.cast.acme, hook={"mode": "no such mode"}, version=7002)
+    recorder.record(run_id=run, kind=EventKind.NOTE, payload={"text": "hello"}, now=database_now())
+    assert figures(client, token)[metric] == 1
+    (complaint,) = dict(doctor.examine())["redaction"]
+    assert complaint.where == "redaction of acme"
+    assert "ValidationError" in complaint.what
 
 
 def test_the_delay_of_the_feed_is_measured(client: Client, token: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +14,7 @@ import pytest
 from django.db import transaction
 from django.test import TestCase
 
+from routekit_site.tenancy.heartbeats import redaction_failures
 from tests.fixtures.cast import Cast
 from traces import recorder, redactors
 from traces.errors import NoTransaction, UnknownTrace
@@ -152,7 +153,8 @@ def test_a_failed_redaction_keeps_nothing_and_logs_the_class_only(
     RedactionPolicy.objects.create(tenant=cast.acme, hook={"mode": "no such mode"}, version=7001)
     with caplog.at_level(logging.ERROR):
         kept = stored(run_id, {"secret": "my password is hunter2-hunter2"}, now)
-    assert kept == {"payload": redactors.FAILED}
+    assert kept == {"payload": redactors.FAILED, "error": "ValidationError"}
+    assert redaction_failures(now - timedelta(minutes=1)) == {cast.acme.pk: "ValidationError"}
     assert "ValidationError" in caplog.text
     assert "hunter2" not in caplog.text
 

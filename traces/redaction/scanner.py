@@ -74,6 +74,7 @@ _LINE_END = re.compile(r"[\n\x00|\]]")
 _PASSPORT_STARTS = frozenset("pPrR")
 _PASSPORT_REACH = 64
 _COUNTRY = 2  # letters that may stand apart before the digits of a document
+_DOCUMENT_NUMBERS = 4  # words with a digit, or as short as a country's letters, that are tried
 _DOCUMENT_WORDS = 6  # words that may stand between "passport" and its number
 
 
@@ -261,11 +262,14 @@ def _passport(view: str, start: int, end: int) -> Found | None:
         return None
     line = _LINE_END.search(view, word.end(), word.end() + _PASSPORT_REACH)
     stop = line.start() if line is not None else min(len(view), word.end() + _PASSPORT_REACH)
+    judged = 0
     for count, candidate in enumerate(_DOCUMENT_NUMBER.finditer(view, word.end(), stop)):
         text = candidate[0]
-        span = None if len(text) > _COUNTRY and text.isalpha() else find_passport(view, candidate.start())
-        if span is not None:
-            return span
-        if count == _DOCUMENT_WORDS:
+        if len(text) <= _COUNTRY or not text.isalpha():
+            span = find_passport(view, candidate.start())
+            if span is not None:
+                return span
+            judged += 1
+        if count == _DOCUMENT_WORDS or judged == _DOCUMENT_NUMBERS:
             return None
     return None
