@@ -12,6 +12,7 @@ from django.db import transaction
 
 from approvals.models import ApprovalGate
 from approvals.signals import gate_decided
+from routekit_site.tenancy.errors import NotVisible
 from routekit_site.tenancy.models import User
 from traces import ledger, live, recorder
 from traces.errors import UnknownTrace
@@ -31,13 +32,13 @@ def record(gate: ApprovalGate, kind: EventKind, now: datetime, facts: Mapping[st
     )
 
 
-def append(gate: ApprovalGate, user: User, facts: Mapping[str, Any], now: datetime) -> None:
+def append(gate: ApprovalGate, user: User, facts: Mapping[str, Any], now: datetime, *, actor: str = "") -> None:
     """Append what a person did to the tenant's ledger; a failure undoes the whole move."""
     whose = {"gate": str(gate.id), "run": str(gate.run_id), "tool": gate.tool, "person": user.pk}
     ledger.append(
         tenant_id=gate.tenant_id,
         kind=LedgerKind.DECISION,
-        actor=user.get_username(),
+        actor=actor or user.get_username(),
         facts={**whose, "state": str(gate.state), **facts},
         now=now,
     )
@@ -85,10 +86,12 @@ def decision_refused(gate: ApprovalGate, user: User, sent: Mapping[str, Any], er
         "policy_digest": gate.policy_digest,
         "redactor_version": gate.redactor_version,
     }
+    # Whoever is no member (any more) is not named: this tenant's people see nothing of another one's.
+    actor = "no member" if isinstance(error, NotVisible) else user.get_username()
     # A trace may have been forgotten by now; the ledger keeps the refusal all the same.
     with suppress(UnknownTrace):
-        record(gate, EventKind.DECISION_REFUSED, now, refusal, actor=user.get_username())
-    append(gate, user, refusal | bound, now)
+        record(gate, EventKind.DECISION_REFUSED, now, refusal, actor=actor)
+    append(gate, user, refusal | bound, now, actor=actor)
 
 
 def ring(gates: Sequence[ApprovalGate]) -> None:

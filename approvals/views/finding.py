@@ -15,6 +15,7 @@ from approvals.models import ApprovalGate
 from routekit_site.tenancy.access import check_capability
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.errors import NotAllowed, NotVisible
+from routekit_site.tenancy.limits import Rate, check_rate
 from routekit_site.tenancy.middleware import TenantRequest, current_membership
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.responses import problem, wants_json
@@ -48,6 +49,8 @@ def gate_for(
         check(request.user, gate)
     except (NotVisible, NotAllowed) as error:
         if request.method == "POST":
+            # Whoever may not decide can't fill the ledger with it either.
+            check_rate(request, Rate.DECIDE)
             note_refusal(request.user, gate, sent, error)
         raise
     return gate

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from routekit_site.tenancy import limits
 from routekit_site.tenancy.models import Membership, User
 from tests.fixtures.gates import House, Opened
 from traces import ledger
@@ -57,7 +58,23 @@ def test_somebody_who_left_the_tenant_is_on_record_too(client_of: ClientOf, hous
     opened, rita = house.open(), client_of(house.cast.rita)
     Membership.objects.filter(user=house.cast.rita).delete()
     assert decide(rita, opened).status_code == 404
-    assert on_record(house, "rita")["refused"] == "NotVisible"
+    facts = on_record(house, "no member")
+    assert (facts["refused"], facts["person"]) == ("NotVisible", house.cast.rita.pk)
+
+
+def test_somebody_of_another_tenant_is_on_record_without_a_name(client_of: ClientOf, house: House) -> None:
+    opened = house.open()
+    assert decide(client_of(house.cast.ravi), opened).status_code == 404
+    assert on_record(house, "no member")["refused"] == "NotVisible"
+    assert "ravi" not in str(list(LedgerEntry.objects.values())) + str(list(TraceEvent.objects.values()))
+
+
+def test_nobody_fills_the_ledger_with_refusals(client_of: ClientOf, house: House, settings: Any) -> None:
+    limits._limiter.cache_clear()
+    settings.ROUTEKIT_DECIDE_RATE = "3 per hour"
+    opened, audra = house.open(), client_of(house.cast.audra)
+    assert [decide(audra, opened).status_code for _ in range(5)] == [403, 403, 403, 429, 429]
+    assert LedgerEntry.objects.filter(kind="decision").count() == 3
 
 
 @pytest.mark.parametrize("changed", ["digest", "view_digest"])
