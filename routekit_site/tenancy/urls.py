@@ -11,7 +11,9 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 
 from routekit_site.tenancy import account, confirming, views
-from routekit_site.tenancy.provider import leads_to_provider
+from routekit_site.tenancy.provider import asks_provider, leads_to_provider
+
+oidc_login = leads_to_provider(asks_provider(openid_connect.login))
 
 # django-allauth finds its pages by these names. What is not listed here (signing up, e-mail addresses, its own
 # confirmation pages) does not exist on this site.
@@ -41,6 +43,6 @@ urlpatterns = [
     path("account/passkeys/<int:pk>/name/", edit_webauthn, name="mfa_edit_webauthn"),
     path("account/passkeys/<int:pk>/remove/", remove_webauthn, name="mfa_remove_webauthn"),
     path("account/identities/", account.identities, name="socialaccount_connections"),
-    path("oidc/<slug:provider_id>/login/", leads_to_provider(openid_connect.login), name="openid_connect_login"),
-    path("oidc/<slug:provider_id>/callback/", openid_connect.callback, name="openid_connect_callback"),
+    path("oidc/<slug:provider_id>/login/", oidc_login, name="openid_connect_login"),
+    path("oidc/<slug:provider_id>/callback/", asks_provider(openid_connect.callback), name="openid_connect_callback"),
 ]
