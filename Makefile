@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+COUNT ?= 2000
+SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
@@ -78,6 +80,13 @@ audit: $(VENV)/.development ## Look the pinned versions up among known vulnerabi
 
 bench-sandbox: $(VENV)/.development ## Measure the tool sandbox, beside a subprocess and bubblewrap
 	$(BIN)/python -m bench.sandbox
+
+.PHONY: test-faults soak-faults
+test-faults: $(VENV)/.development ## Break real processes in every way of docs/reference/faults.md
+	$(BIN)/pytest -q -s tests/faults tests/runs/test_killed_worker.py
+
+soak-faults: $(VENV)/.development ## Inject COUNT random faults into a working site (SEED repeats a choice), then check everything
+	$(BIN)/python -m tests.faults.soak $(COUNT) $(SEED)
 
 test-mutation: $(VENV)/.development ## Take away each seccomp and Landlock rule and see that it is missed
 	$(BIN)/pytest -q -m slow tests/sandbox

@@ -5,16 +5,23 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.http import HttpRequest
+from django.db import transaction
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
+from django.template.response import TemplateResponse
 
-from agents.admin_forms import AgentForm, TenantCeilingForm
+from agents.admin_forms import AgentForm, HaltForm, TenantCeilingForm
 from agents.execution import SandboxPolicy
 from agents.models import Agent, TenantCeiling
-from approvals import allow_list
+from approvals import allow_list, halting
+from approvals.errors import NotHalted
+from approvals.halting import Target
 from routekit_site.tenancy.access import check_capability
 from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.models import Halt, Tenant
 from routekit_site.tenancy.roles import Capability
-from routekit_site.tenancy.scoped_admin import TenantScopedAdmin
+from routekit_site.tenancy.scoped_admin import TenantScopedAdmin, own_tenants
 
 _KEPT = [name for name in AgentForm.Meta.fields if name != "tenant"]
 
@@ -93,3 +100,75 @@ def _is_operator(request: HttpRequest) -> bool:
 def snapshot(agent: Agent) -> dict[str, Any]:
     """What can be changed of an agent, for the ledger and the comparison."""
     return {name: getattr(agent, name) for name in _KEPT}
+
+
+@admin.register(Halt)
+class HaltAdmin(TenantScopedAdmin):
+    """The kill switch. A tenant's admins stop their tenant or one of its agents; an operator stops the whole site."""
+
+    view_capability = Capability.HALT_AGENTS
+    add_capability = Capability.HALT_AGENTS
+    list_display = ("what", "reason", "halted_at", "halted_by", "lifted_at", "lifted_by")
+    list_select_related = ("tenant",)
+    list_filter = (("lifted_at", admin.EmptyFieldListFilter),)
+    ordering = ("-halted_at", "-id")
+    actions = ("lift",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Halt]:
+        """Halts of own tenants, and those of the whole site, which concern everybody."""
+        allowed = own_tenants(request, self.view_capability)
+        return Halt.objects.filter(Q(tenant_id__in=allowed) | Q(tenant=None))
+
+    def may(self, request: HttpRequest, capability: Capability | None, obj: Model | None = None) -> bool:
+        """An operator, too, for the site."""
+        if capability is not None and _is_operator(request) and (obj is None or getattr(obj, "tenant_id", 0) is None):
+            return True
+        if isinstance(obj, Halt) and obj.tenant_id is None:
+            return capability is not None and super().may(request, capability)
+        return super().may(request, capability, obj)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Choose what to stop. The one page that writes here; what stands is changed by lifting it only."""
+        del form_url
+        form = HaltForm(request.POST if request.method == "POST" else None, targets=self._targets(request))
+        if form.is_valid():
+            target = form.chosen()
+            halting.check_halt(self.person(request), target.tenant.pk if target.tenant else None)
+            with transaction.atomic():
+                thrown = halting.halt(
+                    target,
+                    by=self.person(request).get_username(),
+                    reason=form.cleaned_data["reason"],
+                    now=database_now(),
+                )
+            messages.warning(request, f"Stopped: {thrown.what}.")
+            return HttpResponseRedirect(resolve_url("admin:tenancy_halt_changelist"))
+        page = {**self.admin_site.each_context(request), "title": "Stop agents", "opts": self.opts, "form": form}
+        return TemplateResponse(request, "admin/tenancy/halt/add.html", page | (extra_context or {}))
+
+    def _targets(self, request: HttpRequest) -> dict[str, tuple[str, Target]]:
+        """What this person may stop: (label, target) by scope."""
+        tenants = list(Tenant.objects.filter(pk__in=own_tenants(request, Capability.HALT_AGENTS)).order_by("name"))
+        found = [(f"every agent of {tenant.name}", Target(tenant)) for tenant in tenants]
+        agents = Agent.objects.filter(tenant__in=tenants).select_related("tenant").order_by("tenant__name", "name")
+        found += [
+            (f"{each.name} of {each.tenant.name}", Target(each.tenant, str(each.pk), each.name)) for each in agents
+        ]
+        if _is_operator(request):
+            found.append(("every agent of this site", Target()))
+        return {target.scope: (label, target) for label, target in found}
+
+    @admin.action(description="Lift the selected halts: runs go on where they stood", permissions=["view"])
+    def lift(self, request: HttpRequest, chosen: QuerySet[Halt]) -> None:
+        """Take halts back, each as the person may."""
+        for each in chosen.filter(lifted_at=None).select_related("tenant"):
+            halting.check_halt(self.person(request), each.tenant_id)
+            try:
+                with transaction.atomic():
+                    halting.lift(each.pk, by=self.person(request).get_username(), now=database_now())
+            except NotHalted as error:
+                messages.warning(request, f"{each.what}: {error}")
+            else:
+                messages.success(request, f"Lifted: {each.what}.")

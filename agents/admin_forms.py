@@ -16,6 +16,7 @@ from agents.execution import ResourceLimits, SandboxPolicy
 from agents.models import Agent, TenantCeiling
 from agents.providers import PROVIDERS
 from agents.types import RuntimeDefaults
+from approvals.halting import MAX_REASON, Target
 from approvals.types import ToolFilter
 from routekit_site.tenancy.fields import JSONField
 from routekit_site.tenancy.models import Tenant
@@ -222,3 +223,25 @@ def problems(error: PolicyError) -> list[str]:
         f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg'].removeprefix('Value error, ')}"
         for problem in error.errors(include_url=False, include_input=False, include_context=False)
     ]
+
+
+class HaltForm(forms.Form):
+    """What is to be stopped, and why. The choices are those of the person, set by the page."""
+
+    target = forms.ChoiceField(label="Stop")
+    reason = forms.CharField(
+        max_length=MAX_REASON,
+        help_text="Everybody concerned reads it, on every page.",
+        widget=forms.TextInput(attrs={"size": 90}),
+    )
+
+    def __init__(self, data: Any = None, *, targets: Mapping[str, tuple[str, Target]]) -> None:
+        super().__init__(data)
+        self._targets = targets
+        chosen = self.fields["target"]
+        assert isinstance(chosen, forms.ChoiceField)  # noqa: S101 - tells the type checker what stands above
+        chosen.choices = [(scope, label) for scope, (label, _) in targets.items()]
+
+    def chosen(self) -> Target:
+        """The target that was chosen, of a valid form."""
+        return self._targets[self.cleaned_data["target"]][1]

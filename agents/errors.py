@@ -32,6 +32,21 @@ class BadIdempotencyKey(AgentError):
     """The form's key is missing or too long. Reload the page and send it again."""
 
 
+class AgentHalted(AgentError):
+    """The kill switch is on for this agent, so nothing of it starts."""
+
+
+class StateChanged(AgentError):
+    """What the run had kept between its steps was changed behind the application's back."""
+
+    def __init__(self, row: str) -> None:
+        self.row = row
+        super().__init__(
+            f"The run was stopped: {row} is not as the application wrote it. Somebody or something changed it in the "
+            "database. Nothing more of the run is executed; an operator should find out who did it."
+        )
+
+
 class RunFinished(AgentError):
     """This run has already finished; there is nothing to cancel."""
 

@@ -14,6 +14,7 @@ from django.db.models.expressions import Combinable
 from agents.states import RUN_FINISHED, CallState, RunState
 from approvals.models import ApprovalGate
 from approvals.states import UNDOABLE, GateState
+from routekit_site.tenancy.halts import halted
 from routekit_site.tenancy.models import Tenant, User
 
 # The version of the run engine that a row needs. A worker whose own is lower leaves the run to a newer one.
@@ -97,12 +98,13 @@ class RunQuerySet(models.QuerySet["Run"]):
     def startable(self, now: datetime | Combinable) -> RunQuerySet:
         """Runs that a worker may claim and that wait for no person: queued and due, or left by a dead worker."""
         due = Q(state=RunState.QUEUED) & (Q(wake_at=None) | Q(wake_at__lte=now))
-        return self.filter(due | Q(state=RunState.RUNNING, lease_until__lte=now), engine__lte=ENGINE)
+        abandoned = Q(state=RunState.RUNNING, lease_until__lte=now)
+        return self.filter(due | abandoned, ~halted("agent_id"), engine__lte=ENGINE)
 
     def answered(self, now: datetime | Combinable) -> RunQuerySet:
         """Waiting runs of which every gate is decided, and any hold after that is over."""
         undecided = Exists(ToolCall.objects.undecided(now).filter(run=OuterRef("pk")))
-        return self.filter(~undecided, state=RunState.WAITING, engine__lte=ENGINE)
+        return self.filter(~undecided, ~halted("agent_id"), state=RunState.WAITING, engine__lte=ENGINE)
 
     def ready(self, now: datetime | Combinable) -> RunQuerySet:
         """Runs that a worker may claim: nothing that they wait for is outstanding."""
@@ -128,6 +130,7 @@ class Run(models.Model):
     idempotency_key = models.CharField(max_length=64)
     prompt_sealed = models.BinaryField()
     prompt_redacted = models.TextField()
+    prompt_digest = models.CharField(max_length=32, default="")
     state = models.CharField(
         max_length=20,
         choices=[(state.value, state.value.replace("_", " ")) for state in RunState],
@@ -166,6 +169,7 @@ class Run(models.Model):
     output_redacted = models.TextField(blank=True, default="")
     error_kind = models.CharField(max_length=60, blank=True, default="")
     error_message = models.CharField(max_length=2000, blank=True, default="")
+    mac = models.CharField(max_length=32, default="")
 
     objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -216,6 +220,7 @@ class ModelReply(models.Model):
     output_tokens = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField()
+    mac = models.CharField(max_length=32, default="")
 
     class Meta:
         verbose_name_plural = "model replies"
@@ -281,10 +286,12 @@ class ToolCall(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     result_sealed = models.BinaryField(null=True, blank=True)
     result_redacted = models.JSONField(null=True, blank=True)
+    result_digest = models.CharField(max_length=32, blank=True, default="")
     outcome = models.CharField(max_length=60, blank=True, default="")
     tier = models.CharField(max_length=10, blank=True, default="")
     violations = models.PositiveSmallIntegerField(default=0)
     usage = models.JSONField(default=dict)
+    mac = models.CharField(max_length=32, default="")
 
     objects: ClassVar[ToolCallQuerySet] = ToolCallQuerySet.as_manager()  # type: ignore[assignment]
 

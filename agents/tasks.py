@@ -9,16 +9,19 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from structlog.contextvars import bound_contextvars
 
 from agents import execution, replay, runs
 from routekit_site.tenancy import heartbeats
 from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.outages import is_outage
 
 logger = logging.getLogger(__name__)
 
@@ -28,16 +31,28 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"[:120]
 
 
+@contextmanager
+def _despite_outages(what: str) -> Iterator[None]:
+    """One clear line where the database can't be used; nothing is half done, the next sweep brings the work back."""
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        logger.warning("the database can't be used (%s): %s waits for the next sweep", type(error).__name__, what)
+        connection.close()
+
+
 @shared_task(name="agents.tasks.advance_run")
 def advance_run(run_id: str, **_kwargs: Any) -> None:
-    """Take a run as far as it goes without a person."""
+    """Take a run as far as it goes without a person. A run that does not exist, or no longer, is left alone."""
     close_old_connections()
     try:
         key = UUID(run_id)
     except (ValueError, AttributeError, TypeError):
         logger.warning("a bell rang for something that is no run; it is ignored")
         return
-    with bound_contextvars(run=run_id):
+    with bound_contextvars(run=run_id), _despite_outages("a run"):
         runs.advance(key, worker=worker_name())
 
 
@@ -57,6 +72,7 @@ def replay_live(replay_id: str, **_kwargs: Any) -> None:
 def sweep(**_kwargs: Any) -> None:
     """Find what no bell announces: lost bells, dead workers, clocks that ran out."""
     close_old_connections()
-    runs.sweep()
-    replay.ring_again(database_now())
-    heartbeats.mark(heartbeats.SWEEP, database_now(), {"tier": execution.sandbox_tier()})
+    with _despite_outages("the sweep"):
+        runs.sweep()
+        replay.ring_again(database_now())
+        heartbeats.mark(heartbeats.SWEEP, database_now(), {"tier": execution.sandbox_tier()})

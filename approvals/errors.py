@@ -175,6 +175,10 @@ class NotApproved(ApprovalError):
     """This call is not approved, so it can't run."""
 
 
+class Halted(ApprovalError):
+    """The kill switch is on for this agent, so nothing of it can run. Its gates stay as they are."""
+
+
 class StillHeld(NotApproved):
     """This approval can still be undone, so the call can't run yet."""
 
@@ -205,3 +209,11 @@ class BadAllowList(ApprovalError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(" ".join(problems))
+
+
+class BadHalt(ApprovalError):
+    """Say in at most 300 characters why the agents are stopped; everybody concerned reads it."""
+
+
+class NotHalted(ApprovalError):
+    """This was lifted already. Reload the page."""

@@ -39,6 +39,7 @@ from approvals.ballots import (
 from approvals.binding import change_of, digest_of
 from approvals.closing import escalate, expire, lapse, withdraw
 from approvals.errors import (
+    Halted,
     KeyReused,
     NotApproved,
     StillHeld,
@@ -270,13 +271,15 @@ def redeem(gate_id: uuid.UUID, current: Binding, verdict: Verdict, *, now: datet
 
     Raises:
         UnknownGate: no gate has this id.
-        NotApproved: it is not approved (StillHeld: not past its hold).
+        Halted, NotApproved, StillHeld: its agent is stopped; it is not approved; it can still be undone.
         NotPresentable: it has changed, and the redactor failed on the difference.
     """
     try:
         gate = locked(gate_id)
     except NotVisible as error:
         raise UnknownGate from error
+    if vars(gate)["halted"]:
+        raise Halted
     if gate.state != GateState.APPROVED:
         raise NotApproved(f"This call is {gate.state}, so it can't run.")
     if gate.hold_until is None or now < gate.hold_until:

@@ -15,13 +15,16 @@ from approvals.models import ApprovalGate
 from approvals.policy_facts import tenant_policy
 from approvals.states import GateMove, GateState, after
 from routekit_site.tenancy.errors import NotVisible
+from routekit_site.tenancy.halts import halted
 from routekit_site.tenancy.statements import Query, slot, update
 from traces.gathering import gathered
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_LOCKED = Query(lambda: ApprovalGate.objects.select_for_update().filter(pk=slot("gate")))
+_LOCKED = Query(
+    lambda: ApprovalGate.objects.select_for_update().annotate(halted=halted("agent_id")).filter(pk=slot("gate"))
+)
 
 
 def needs_transaction(function: Callable[P, R]) -> Callable[P, R]:
@@ -41,7 +44,7 @@ def needs_transaction(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def locked(gate_id: uuid.UUID) -> ApprovalGate:
-    """The gate, its row locked until the end of the transaction."""
+    """The gate, its row locked until the end of the transaction; it knows whether its agent is `halted`."""
     gate = _LOCKED.first(gate=gate_id)
     if gate is None:
         raise NotVisible

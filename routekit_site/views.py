@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -9,6 +11,7 @@ from django.shortcuts import render, resolve_url
 from django.views.decorators.http import require_safe
 
 from routekit_site.tenancy.middleware import TenantRequest
+from routekit_site.tenancy.outages import RETRY_AFTER, is_outage
 from routekit_site.tenancy.responses import problem, signed_in, wants_json
 from routekit_site.tenancy.roles import Capability, capabilities_of
 
@@ -68,13 +71,30 @@ def too_many_requests(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, without anything that could fail a second time: no session, no database."""
+    """500, without anything that could fail a second time: no session, no database; 503 when the database is away."""
+    if is_outage(sys.exception()):
+        return _without_database(request)
     message = "Something broke on our side. Nothing was decided or run by this request. Try again in a moment."
+    return _bare(request, 500, "Something broke", message)
+
+
+def _without_database(request: HttpRequest) -> HttpResponse:
+    message = (
+        "The database can't be used at the moment. What you sent was most likely not stored; sending it again is safe, "
+        "because nothing counts twice. Try again in a few seconds."
+    )
+    answer = _bare(request, 503, "Back in a moment", message)
+    answer["Retry-After"] = str(RETRY_AFTER)
+    return answer
+
+
+def _bare(request: HttpRequest, status: int, heading: str, message: str) -> HttpResponse:
     if wants_json(request):
-        return problem(500, message)
+        return problem(status, message)
     bare = HttpRequest()
     bare.META = {"SERVER_NAME": "localhost", "SERVER_PORT": "80"}
-    return render(bare, "500.html", {"message": message}, status=500)
+    facts = {"status": status, "heading": heading, "message": message}
+    return render(bare, "500.html", facts, status=status)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
+import sys
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
@@ -37,9 +40,16 @@ GROUPS = {
 # Fixtures that start the site as processes of their own.
 PROCESSES = {"embedded", "own_embedded", "prepared", "stack", "own_stack"}
 
+# A process of the test run that has not ended this long after its last test says where it hangs, and is ended.
+ENDS_WITHIN = 120.0
 
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the fixtures that they use."""
+    """Mark tests by the fixtures that they use.
+
+    First of all: xdist reads the groups in a hook of its own, which would otherwise come before this one and find none.
+    """
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         if names & {"page", "browser", "new_page"}:
@@ -67,3 +77,11 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 def _redactors_of_this_database() -> None:
     """Forget compiled redactors: their key is tenant and version, which the next test gives to other settings."""
     redactors._compiled.cache_clear()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The time limit of a test ends with it; this one covers what comes after the last: exit hooks, other threads."""
+    # Pytest's own copy of stderr: the process's may still be captured.
+    stderr = session.config.stash.get(fault_handler_stderr_fd_key, sys.stderr.fileno())
+    faulthandler.dump_traceback_later(ENDS_WITHIN, exit=True, file=stderr)

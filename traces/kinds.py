@@ -43,6 +43,7 @@ class FeedTopic(StrEnum):
     GATE = "gate"
     CLAIM = "claim"
     RUN = "run"
+    HALT = "halt"
     MEMBERSHIP = "membership"
     CONTAINMENT = "containment"
 

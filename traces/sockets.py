@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from traces.feed_access import Reader
+from traces.kinds import FeedTopic
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -41,10 +42,12 @@ class Frame:
     text: str
     veiled: str
     submitter: int | None
+    topic: str = ""
 
     def for_reader(self, reader: Reader) -> str:
-        """What this reader is sent: the whole feed for who may see all runs, one's own runs for everybody else."""
-        return self.text if reader.sees_all or self.submitter == reader.user_id else self.veiled
+        """What this reader is sent: the whole feed for who may see all runs, own runs and halts for everybody else."""
+        open_to_all = self.topic == FeedTopic.HALT
+        return self.text if open_to_all or reader.sees_all or self.submitter == reader.user_id else self.veiled
 
 
 def encode(message: dict[str, Any]) -> str:
@@ -61,6 +64,7 @@ def frame_of(entry: dict[str, Any]) -> Frame:
         text=encode(entry),
         veiled=encode(veiled),
         submitter=submitter if isinstance(submitter, int) else None,
+        topic=entry["topic"],
     )
 
 

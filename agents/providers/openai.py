@@ -27,6 +27,7 @@ from agents.errors import (
     ModelUnavailable,
     ModelUnreachable,
 )
+from agents.providers import interruptible
 from agents.providers.protocol import (
     AssistantMessage,
     Completion,
@@ -55,8 +56,10 @@ class OpenAIProvider:
         key = settings.ROUTEKIT_OPENAI_API_KEY
         if key is None:
             raise ModelNotConfigured
-        try:
-            stream = _client(key.get_secret_value(), settings.ROUTEKIT_OPENAI_BASE_URL).chat.completions.create(
+        client = _client(key.get_secret_value(), settings.ROUTEKIT_OPENAI_BASE_URL)
+
+        def ask(closers: interruptible.Closers) -> Completion:
+            stream = client.chat.completions.create(
                 model=request.model,
                 messages=_messages(request),
                 tools=[_tool(offer) for offer in request.tools] or openai.omit,
@@ -65,7 +68,11 @@ class OpenAIProvider:
                 timeout=httpx2.Timeout(request.timeout, connect=_CONNECT_SECONDS),
             )
             with stream:
+                closers.append(stream.close)
                 return _assemble(stream, stop)
+
+        try:
+            return interruptible.wait_for(ask, stop)
         except (openai.APIError, httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
             raise _typed(error) from error
 

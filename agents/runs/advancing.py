@@ -11,17 +11,20 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from pydantic import ValidationError
 
-from agents import execution, journal, turn
+from agents import execution, integrity, journal, turn
 from agents.ceilings import site_runtime
-from agents.errors import AgentError, LeaseLost, UnknownProvider
+from agents.errors import AgentError, AgentHalted, LeaseLost, StateChanged, UnknownProvider
 from agents.models import ModelReply, Run, ToolCall
 from agents.runs import asking, calling, ending, pulse, recovering
 from agents.runs.facts import facts_of, standing_of
-from agents.runs.lease import Held, claim, lock, look, set_held, worked
+from agents.runs.lease import Held, check_halt, claim, lock, look, set_held, worked
 from agents.states import RunState
 from agents.types import MAX_CRASHES
+from approvals.errors import Halted
+from routekit_site.tenancy import faults
 from routekit_site.tenancy.clock import clock_slot, database_now
 from routekit_site.tenancy.encryption import unseal
+from routekit_site.tenancy.errors import DecryptionFailed
 from routekit_site.tenancy.statements import Query, slot
 from traces.kinds import EventKind
 
@@ -42,6 +45,8 @@ def advance(run_id: UUID, *, worker: str) -> None:
     while not pulse.leaving() and _READY.rows(run=run_id):
         with journal.transaction():
             held = claim(run_id, worker, now=database_now())
+            faults.point("claim.before_commit")
+        faults.point("claim.after_commit")
         if held is None:
             return
         with pulse.keeping(held):
@@ -62,6 +67,10 @@ def _work(held: Held) -> None:
             pass
     except LeaseLost:
         logger.info("run %s is somebody else's now; %s lets go", held.run_id, held.worker)
+    except (AgentHalted, Halted):
+        _let_go_halted(held)
+    except (StateChanged, DecryptionFailed) as error:
+        _stop_changed(held, error if isinstance(error, StateChanged) else StateChanged("a sealed value of the run"))
     except (OperationalError, InterfaceError) as error:
         logger.warning("run %s: the database failed (%s); the run goes on later", held.run_id, type(error).__name__)
         _rest_after_outage(held)
@@ -77,6 +86,8 @@ def _step(held: Held) -> bool:
         ending.release(held, "the worker is stopping")
         return False
     run, now = look(held)
+    check_halt(held, run)
+    integrity.check_run(run)
     reply, calls = _load(run)
     step = turn.next_step(facts_of(run, now), reply, tuple(standing_of(call, now) for call in calls))
     try:
@@ -128,12 +139,22 @@ def _stopper(held: Held, run: Run, now: datetime) -> Callable[[], bool]:
 
 
 def _load(run: Run) -> tuple[turn.ReplyFacts | None, list[ToolCall]]:
-    """The run's latest reply and that reply's calls."""
+    """The run's latest reply and that reply's calls, as the application wrote them.
+
+    Raises:
+        StateChanged: they are not.
+    """
     if not run.steps:
         return None, []
-    (reply,) = _REPLY.all(run=run.pk, step=run.steps)
+    reply = _REPLY.first(run=run.pk, step=run.steps)
+    if reply is None:
+        raise StateChanged(f"reply {run.steps} of run {run.pk}")
     calls = _CALLS.all(run=run.pk, step=run.steps)
-    return turn.ReplyFacts(reply.finish_reason, str(unseal(reply.text_sealed))), calls
+    text = str(unseal(reply.text_sealed))
+    integrity.check_reply(reply, text, calls)
+    for call in calls:
+        integrity.check_call(call)
+    return turn.ReplyFacts(reply.finish_reason, text), calls
 
 
 def _where(error: BaseException) -> str:
@@ -144,6 +165,28 @@ def _where(error: BaseException) -> str:
     if trace is None:
         return "?"
     return f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
+
+
+def _stop_changed(held: Held, error: StateChanged) -> None:
+    """End a run whose rows were changed behind the application's back; they keep the mark of it."""
+    logger.error("run %s: %s was changed behind the application's back; the run is stopped", held.run_id, error.row)
+    try:
+        with journal.transaction():
+            run, now = lock(held)
+            journal.note(run.id, EventKind.VIOLATION, {"error": "state_changed", "row": error.row}, now=now)
+            ending.close(run, turn.Finish(RunState.FAILED, "state_changed", str(error)), now)
+    except (DatabaseError, LeaseLost) as second:
+        logger.warning(
+            "run %s could not be stopped: %s; the sweep will bring it back", held.run_id, type(second).__name__
+        )
+
+
+def _let_go_halted(held: Held) -> None:
+    """Put the run back as it stands: nobody claims it before the kill switch is taken back."""
+    try:
+        ending.release(held, "the kill switch is on for its agent")
+    except (DatabaseError, LeaseLost) as error:
+        logger.warning("run %s, halted, could not be let go: %s", held.run_id, type(error).__name__)
 
 
 def _rest_after_outage(held: Held) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from agents import journal, turn
+from agents import integrity, journal, turn
 from agents.errors import ModelError, ModelInterrupted
 from agents.models import ModelReply, Run, ToolCall
 from agents.providers import provider_for
@@ -15,10 +15,11 @@ from agents.providers.protocol import Completion, ModelRequest
 from agents.runs import ending, proposals
 from agents.runs.case import Case, open_case
 from agents.runs.facts import facts_of, is_undecided, standing_of
-from agents.runs.lease import Held, lock, set_held
+from agents.runs.lease import Held, is_halted, lock, set_held
 from agents.runs.transcript import messages_of
 from agents.states import RunState
 from agents.types import MAX_CALLS_PER_STEP, RuntimeDefaults
+from routekit_site.tenancy import faults
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import seal
 from routekit_site.tenancy.statements import insert
@@ -66,6 +67,7 @@ def ask(held: Held, run: Run, now: datetime, *, stop: Callable[[], bool]) -> boo
         timeout=case.runtime.timeout,
     )
     try:
+        faults.point("model.asked")
         completion = provider_for(run.agent.provider).complete(request, stop=stop)
     except ModelInterrupted:
         return True
@@ -108,14 +110,18 @@ def _store(held: Held, run: Run, case: Case, asked: _Asked, completion: Completi
         judged = proposals.judge_all(case, calls)
     with journal.transaction():
         locked, now = lock(held)
-        if locked.cancel_requested_at is not None:
+        if locked.cancel_requested_at is not None or is_halted(locked):
+            # What a model said while it was called off, or was halted, is not taken.
             return True
+        faults.after_commit("answer.after_commit")
         step = locked.steps + 1
-        insert([_reply(locked, step, asked, completion, answered)])
         _count(locked, step, completion)
         journal.note(run.id, EventKind.MODEL_REQUEST, asked.facts, now=asked.at)
         event = journal.note(run.id, EventKind.MODEL_RESPONSE, _told(step, completion), now=answered)
         rows = proposals.store_all(case, step, judged, now)
+        reply = _reply(locked, step, asked, completion, answered)
+        reply.mac = integrity.reply_mac(reply, completion.text, rows)
+        insert([reply])
         event = proposals.note_verdicts(rows, judged, now) or event
         recorder.note_summary(
             run_id=run.id,
@@ -124,6 +130,7 @@ def _store(held: Held, run: Run, case: Case, asked: _Asked, completion: Completi
             output_tokens=locked.output_tokens,
             cost_microdollars=locked.cost_microdollars,
         )
+        faults.point("answer.before_commit")
         if proposals.is_stubborn(locked, judged):
             ending.close(locked, _STUBBORN, now)
             return False

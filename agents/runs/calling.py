@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from agents import execution, journal, turn
+from agents import execution, integrity, journal, turn
 from agents.errors import CallOutOfStep, LeaseLost
 from agents.execution import Failed, FailureKind, Job, Outcome, Succeeded
 from agents.models import Run, ToolCall
 from agents.runs import containing, ending
 from agents.runs.case import Case, open_case
-from agents.runs.lease import Held, lock, set_held
+from agents.runs.lease import Held, change, check_halt, lock, set_held
 from agents.runs.transcript import arguments_of
 from agents.states import CallState, RunState
 from agents.types import RuntimeDefaults
@@ -28,8 +28,8 @@ from approvals.binding import digest_of
 from approvals.errors import NotPresentable, RuleOver, UnknownTool
 from approvals.manifests import ToolManifest
 from approvals.types import Allow, Binding, Deny, NeedsApproval, Permit, Reversibility, Verdict
+from routekit_site.tenancy import faults
 from routekit_site.tenancy.encryption import seal
-from routekit_site.tenancy.statements import update
 from traces.kinds import EventKind
 from traces.redactors import redact
 
@@ -82,13 +82,18 @@ def settle(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall], *, st
 
 
 def plan(held: Held, case: Case, call: ToolCall) -> Planned | None:
-    """What the call is bound to now. None where it can't run any more; then the call is closed."""
+    """What the call is bound to now. None where it can't run any more; then the call is closed.
+
+    Raises:
+        StateChanged: the stored arguments are not those of the call.
+    """
     try:
         manifest = manifests.get(call.tool)
     except UnknownTool as error:
         refuse(held, call, str(error))
         return None
     arguments = arguments_of(call)
+    integrity.check_arguments(call, case.run.tenant_id, arguments)
     context = case.context(manifest, arguments)
     binding = case.binding(call.id, manifest, arguments, context)
     return Planned(call, manifest, arguments, binding, case.verdict(case.call_facts(manifest, arguments)))
@@ -112,7 +117,9 @@ def _run(held: Held, case: Case, batch: Sequence[Planned], *, stop: Callable[[],
     begun = _begin(held, case, batch)
     if not begun:
         return True
+    faults.point("intent.after_commit")
     outcomes = execution.run_all([item.job for item in begun], stop)
+    faults.point("tools.ran")
     results = [
         (item, containing.judged(outcome, item.job, stop)) for item, outcome in zip(begun, outcomes, strict=True)
     ]
@@ -130,6 +137,7 @@ def _begin(held: Held, case: Case, batch: Sequence[Planned]) -> list[Begun]:
         run, now = lock(held)
         if run.cancel_requested_at is not None:
             return []
+        check_halt(held, run)
         event = 0
         contained = containment.contained_tools(run.tenant_id, str(run.agent_id))
         for planned in batch:
@@ -145,6 +153,7 @@ def _begin(held: Held, case: Case, batch: Sequence[Planned]) -> list[Begun]:
             begun.append(Begun(planned, Job(permit, planned.manifest, planned.arguments, policy, isolated)))
         if event:
             journal.announce(run, state=RunState.RUNNING, event=event, now=now)
+        faults.point("intent.before_commit")
     return begun
 
 
@@ -221,19 +230,6 @@ def ask_person(
     change(call, state, gate=gate, rule=verdict.rule[:200], level=verdict.level.value)
 
 
-def change(call: ToolCall, state: CallState, **columns: Any) -> None:
-    """Move a call by compare-and-set, and the instance with it.
-
-    Raises:
-        LeaseLost: the row is not as the instance says.
-    """
-    if update(ToolCall, {"id": call.id, "state": call.state}, {"state": state, **columns}) != 1:
-        raise LeaseLost
-    call.state = state
-    for name, value in columns.items():
-        setattr(call, name, value)
-
-
 def tell(run: Run, call: ToolCall, state: CallState, told: str, *, outcome: str, now: datetime) -> None:
     """Close a call that did not run, with the words that the model is told."""
     change(
@@ -243,6 +239,7 @@ def tell(run: Run, call: ToolCall, state: CallState, told: str, *, outcome: str,
         finished_at=now,
         result_sealed=seal(told),
         result_redacted=redact(run.tenant_id, told),
+        result_digest=integrity.digest_of(run.tenant_id, told),
     )
 
 
@@ -296,7 +293,13 @@ def _store(held: Held, case: Case, results: Sequence[tuple[Begun, Outcome]]) -> 
     wait: float | None = None
     with journal.transaction():
         run, now = lock(held)
+        faults.point("outcome.before_commit")
         event = 0
+        cut_off = [begun for begun, outcome in results if _cut_off(held, run, outcome)]
+        results = [(begun, outcome) for begun, outcome in results if begun not in cut_off]
+        for begun in cut_off:
+            facts = {"tool": begun.planned.call.tool, "stopped_by": "the kill switch"}
+            event = journal.note(run.id, EventKind.NOTE, facts, now=now, call=begun.planned.call)
         for begun, outcome in results:
             again = _again_in(begun, outcome, case.runtime)
             if again is not None and run.cancel_requested_at is None:
@@ -313,6 +316,12 @@ def _store(held: Held, case: Case, results: Sequence[tuple[Begun, Outcome]]) -> 
             return False
         journal.announce(run, state=RunState.RUNNING, event=event, now=now)
     return True
+
+
+def _cut_off(held: Held, run: Run, outcome: Outcome) -> bool:
+    """Whether the kill switch killed this call. It stays RUNNING, and is sorted out like one of a lost worker."""
+    killed = isinstance(outcome, Failed) and outcome.kind is FailureKind.CANCELLED
+    return killed and held.halted.is_set() and run.cancel_requested_at is None
 
 
 def _again_in(begun: Begun, outcome: Outcome, runtime: RuntimeDefaults) -> float | None:
@@ -342,6 +351,7 @@ def _store_outcome(run: Run, begun: Begun, outcome: Outcome, now: datetime) -> i
         finished_at=now,
         result_sealed=seal(told),
         result_redacted=redact(run.tenant_id, shown),
+        result_digest=integrity.digest_of(run.tenant_id, told),
         tier=outcome.tier.value,
         usage=execution.usage_of(outcome),
         violations=len(outcome.violations),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agents import journal
+from agents import integrity, journal
 from agents.errors import NotEditable
 from agents.models import Run, ToolCall
 from agents.runs.case import Case, open_case
@@ -160,11 +160,13 @@ def replace(revision: Revision, *, now: datetime) -> ApprovalGate:
         raise NotEditable
     tenant = run.tenant_id
     waiting = ToolCall.objects.filter(pk=call.pk, state=CallState.GATED, gate_id=draft.gate.pk)
+    digest = fingerprint(tenant, canonical(revision.arguments))
     changed = waiting.update(
         gate=gate,
         arguments_sealed=seal(revision.arguments),
         arguments_redacted=redact(tenant, revision.arguments),
-        arguments_digest=fingerprint(tenant, canonical(revision.arguments)),
+        arguments_digest=digest,
+        mac=integrity.call_mac(call, {"gate_id": gate.pk, "arguments_digest": digest}),
         proposed_sealed=call.proposed_sealed if call.proposed_sealed is not None else seal(draft.arguments),
         edited_at=now,
         edited_by=revision.editor,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from agents import journal, queue, turn
+from agents import integrity, journal, queue, turn
 from agents.models import Run, ToolCall
-from agents.runs.lease import Held, let_go, lock, move
+from agents.runs.lease import Held, change, let_go, lock, move
 from agents.states import RUN_FINISHED, CallState, RunState
 from approvals import gates
+from routekit_site.tenancy import faults
 from routekit_site.tenancy.encryption import seal
 from traces import recorder
 from traces.kinds import EventKind
@@ -58,6 +59,7 @@ def close(run: Run, ending: turn.Finish, now: datetime) -> None:
         cost_microdollars=run.cost_microdollars,
     )
     journal.announce(run, state=ending.state, event=event, now=now)
+    faults.point("finish.before_commit")
 
 
 def close_calls(run: Run, now: datetime, *, why: str) -> None:
@@ -67,18 +69,19 @@ def close_calls(run: Run, now: datetime, *, why: str) -> None:
     """
     gates.withdraw(run.id, now=now, why=why)
     told = turn.words_for_withdrawn(why)
-    ToolCall.objects.filter(run=run, state__in=_UNSETTLED).update(
-        state=CallState.WITHDRAWN,
-        outcome="withdrawn",
-        finished_at=now,
-        result_sealed=seal(told),
-        result_redacted=redact(run.tenant_id, told),
-    )
-    for call in ToolCall.objects.filter(run=run, state=CallState.RUNNING):
-        ToolCall.objects.filter(id=call.id, state=CallState.RUNNING).update(
-            state=CallState.UNKNOWN, outcome="unknown", finished_at=now
-        )
-        call.state, call.outcome = CallState.UNKNOWN, "unknown"
+    withdrawn = {
+        "outcome": "withdrawn",
+        "finished_at": now,
+        "result_sealed": seal(told),
+        "result_redacted": redact(run.tenant_id, told),
+        "result_digest": integrity.digest_of(run.tenant_id, told),
+    }
+    calls = list(ToolCall.objects.filter(run=run, state__in=[*_UNSETTLED, CallState.RUNNING]).in_order())
+    for call in calls:
+        if call.state != CallState.RUNNING:
+            change(call, CallState.WITHDRAWN, **withdrawn)
+            continue
+        change(call, CallState.UNKNOWN, outcome="unknown", finished_at=now)
         journal.note(run.id, EventKind.TOOL_UNKNOWN, {"tool": call.tool, "attempt": call.attempts}, now=now, call=call)
         journal.executed(run, call, now=now)
 

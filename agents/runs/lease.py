@@ -17,11 +17,12 @@ from uuid import UUID
 
 from django.conf import settings
 
-from agents import journal
-from agents.errors import LeaseLost
-from agents.models import Run, RunQuerySet
-from agents.states import RUN_TRANSITIONS, RunState
+from agents import integrity, journal
+from agents.errors import AgentHalted, LeaseLost
+from agents.models import Run, RunQuerySet, ToolCall
+from agents.states import RUN_TRANSITIONS, CallState, RunState
 from routekit_site.tenancy.clock import clock_slot
+from routekit_site.tenancy.halts import halted
 from routekit_site.tenancy.statements import Query, slot, update
 from traces import recorder
 from traces.kinds import EventKind
@@ -36,13 +37,14 @@ class Held:
     worker: str
     cancelled: Event = field(default_factory=Event)
     lost: Event = field(default_factory=Event)
+    halted: Event = field(default_factory=Event)
     tenant_id: int = 0
     agent_id: int = 0
     contained: frozenset[str] = frozenset()
 
     def stop(self) -> bool:
-        """Whether the run was cancelled or another worker holds it now."""
-        return self.cancelled.is_set() or self.lost.is_set()
+        """Whether the run was cancelled, the kill switch was thrown, or another worker holds the run now."""
+        return self.cancelled.is_set() or self.lost.is_set() or self.halted.is_set()
 
     def isolates(self, tool: str) -> Callable[[], bool]:
         """A question to ask while a call of `tool` runs: whether the tool was contained meanwhile."""
@@ -57,7 +59,8 @@ def lease_time() -> timedelta:
 def claim(run_id: UUID, worker: str, *, now: datetime) -> Held | None:
     """Take a run that is ready, by compare-and-set; None when it is not, or somebody else was faster.
 
-    A run taken over from a dead worker counts a crash. Needs an open transaction.
+    The row is locked while it is looked at, so that what is signed anew is what it holds. A run taken over from a dead
+    worker counts a crash. Needs an open transaction.
     """
     run = _READY.first(run=run_id, now=now)
     if run is None:
@@ -78,6 +81,7 @@ def claim(run_id: UUID, worker: str, *, now: datetime) -> Held | None:
     if old is RunState.RUNNING:
         changes["crashes"] = run.crashes + 1
         changes["worked_milliseconds"] = run.worked_milliseconds + _milliseconds(run.clock_started_at, run.lease_until)
+    changes["mac"] = integrity.run_mac(run, changes)
     if update(Run, {"id": run_id, "state": old, "fence": run.fence}, changes) != 1:
         return None
     kind = EventKind.RUN_STARTED if run.started_at is None else EventKind.RUN_RESUMED
@@ -104,12 +108,16 @@ def look(held: Held) -> tuple[Run, datetime]:
 def _whole() -> RunQuerySet:
     """The run that a worker holds, with what is needed of its surroundings and the database's time."""
     held = Run.objects.held(slot("run"), slot("fence"))
-    return held.select_related("agent", "submitter", "tenant__ceiling").annotate(clock=clock_slot())
+    return held.select_related("agent", "submitter", "tenant__ceiling").annotate(
+        clock=clock_slot(), halted=halted("agent_id")
+    )
 
 
 _HELD: Query[Run] = Query(_whole)
 _LOCKED: Query[Run] = Query(lambda: _whole().select_for_update(of=("self",)))
-_READY: Query[Run] = Query(lambda: Run.objects.ready(slot("now")).filter(id=slot("run")))
+_READY: Query[Run] = Query(
+    lambda: Run.objects.ready(slot("now")).filter(id=slot("run")).select_for_update(of=("self",))
+)
 
 
 def _found(held: Held, runs: Query[Run]) -> tuple[Run, datetime]:
@@ -119,6 +127,25 @@ def _found(held: Held, runs: Query[Run]) -> tuple[Run, datetime]:
         raise LeaseLost
     clock: datetime = vars(run)["clock"]
     return run, clock
+
+
+def is_halted(run: Run) -> bool:
+    """Whether the kill switch stood for a run when `lock` or `look` found it."""
+    return bool(vars(run)["halted"])
+
+
+def check_halt(held: Held, run: Run) -> None:
+    """Start nothing for a run that `lock` or `look` has just found, while the kill switch stands for it.
+
+    A run that somebody has called off is let through: it only comes to its end.
+
+    Raises:
+        AgentHalted: nothing may start; the run is to be let go.
+    """
+    if is_halted(run) and run.cancel_requested_at is None:
+        held.halted.set()
+        raise AgentHalted
+    held.halted.clear()
 
 
 def move(run: Run, state: RunState, **changes: Any) -> None:
@@ -139,10 +166,26 @@ def set_held(run: Run, **changes: Any) -> None:
     Raises:
         LeaseLost: it is not.
     """
+    changes["mac"] = integrity.run_mac(run, changes)
     if update(Run, {"id": run.id, "state": run.state, "fence": run.fence}, changes) != 1:
         raise LeaseLost
     for name, value in changes.items():
         setattr(run, name, value)
+
+
+def change(call: ToolCall, state: CallState, **columns: Any) -> None:
+    """Move a call by compare-and-set, and the instance with it.
+
+    Raises:
+        LeaseLost: the row is not as the instance says.
+    """
+    named = {"gate_id": columns["gate"].pk} if "gate" in columns else {}
+    columns["mac"] = integrity.call_mac(call, {"state": state, **columns, **named})
+    if update(ToolCall, {"id": call.id, "state": call.state}, {"state": state, **columns}) != 1:
+        raise LeaseLost
+    call.state = state
+    for name, value in columns.items():
+        setattr(call, name, value)
 
 
 def let_go(run: Run, now: datetime) -> dict[str, Any]:

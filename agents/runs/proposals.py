@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from agents import journal, turn
+from agents import integrity, journal, turn
 from agents.models import Run, ToolCall
 from agents.providers.protocol import ProposedCall
 from agents.runs.case import Case
@@ -262,10 +262,12 @@ def _row(case: Case, step: int, position: int, proposal: Proposal, gate: Approva
             row.finished_at = case.now
             row.result_sealed = seal(told)
             row.result_redacted = redact(tenant, told)
+            row.result_digest = integrity.digest_of(tenant, told)
         case Allowed(Allow(level, rule, reason)):
             row.state = CallState.PERMITTED
         case Gated(NeedsApproval(level, rule, reason)):
             row.state = CallState.GATED
     row.level, row.rule = level, rule[:_MAX_RULE]
     row.reason = str(redact(tenant, reason))[:_MAX_REASON]
+    row.mac = integrity.call_mac(row)
     return row

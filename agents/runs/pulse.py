@@ -22,6 +22,7 @@ from agents.models import Run
 from agents.runs.lease import Held, lease_time
 from approvals import containment
 from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.halts import halted
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,12 @@ class _Pulse:
         self._changed = threading.Condition()
         self._held: set[Held] = set()
         self._thread: threading.Thread | None = None
+        self._heard = 0.0
 
     def add(self, held: Held) -> None:
         with self._changed:
+            if not self._held:
+                self._heard = time.monotonic()
             self._held.add(held)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
@@ -93,23 +97,39 @@ class _Pulse:
             return
         try:
             look_after(mine)
+            self._heard = time.monotonic()
         except DatabaseError as error:
             logger.warning("a heartbeat failed (%s); the next one is due soon", type(error).__name__)
             connection.close()
+            self._give_up(mine)
+
+    def _give_up(self, mine: dict[UUID, Held]) -> None:
+        """Stop what is being worked on when nobody could be asked for as long as a lease lasts.
+
+        The runs may be somebody else's by now, and nobody can tell whether the kill switch was thrown.
+        """
+        if time.monotonic() - self._heard < lease_time().total_seconds():
+            return
+        logger.error("the database has not answered for the length of a lease; %s runs in hand are stopped", len(mine))
+        for held in mine.values():
+            held.lost.set()
 
 
 def look_after(mine: dict[UUID, Held]) -> None:
-    """Renew the leases that have run for a third of their time, and pass on what happened to these runs."""
+    """Renew the leases that have run for a third of their time; pass on what happened to these runs or their agents."""
     now = database_now()
     isolate(mine.values())
-    rows = Run.objects.filter(id__in=list(mine)).values_list("id", "fence", "lease_until", "cancel_requested_at")
-    for run_id, fence, lease_until, cancelled_at in rows:
+    found = Run.objects.filter(id__in=list(mine)).annotate(halted=halted("agent_id"))
+    rows = found.values_list("id", "fence", "lease_until", "cancel_requested_at", "halted")
+    for run_id, fence, lease_until, cancelled_at, stopped in rows:
         held = mine[run_id]
         if fence != held.fence or lease_until is None:
             held.lost.set()
             continue
         if cancelled_at is not None:
             held.cancelled.set()
+        if stopped:
+            held.halted.set()
         if lease_until - now < lease_time() * 2 / 3:
             Run.objects.held(run_id, fence).update(lease_until=now + lease_time())
 

@@ -12,9 +12,9 @@ from datetime import datetime
 
 from agents import journal
 from agents.models import Run, ToolCall
-from agents.runs.calling import Planned, ask_person, change, plan
+from agents.runs.calling import Planned, ask_person, plan
 from agents.runs.case import Case, open_case
-from agents.runs.lease import Held, lock
+from agents.runs.lease import Held, change, lock
 from agents.states import CallState, RunState
 from approvals.binding import change_of, difference
 from approvals.presentation import redacted_change
@@ -50,7 +50,9 @@ def _recover(run: Run, case: Case, planned: Planned, now: datetime) -> int:
     if planned.manifest.idempotent and call.attempts <= case.runtime.max_retries:
         change(call, CallState.PERMITTED, outcome="")
         return journal.note(run.id, EventKind.TOOL_RETRY, {**facts, "after": "lost worker"}, now=now, call=call)
-    explained = redacted_change(run.tenant_id, change_of([difference("call", REASON)]))
+    # Told beside an earlier gate; a call that needed none is explained by the verdict's reason alone.
+    asked_before = call.gate_id is not None
+    explained = redacted_change(run.tenant_id, change_of([difference("call", REASON)])) if asked_before else None
     ask_person(case, planned, unknown_outcome(case, planned.manifest.name), now=now, difference=explained)
     return journal.note(run.id, EventKind.TOOL_UNKNOWN, facts, now=now, call=call, gate_id=call.gate_id)
 

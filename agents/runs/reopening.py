@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import transaction
 
-from agents import journal
+from agents import integrity, journal
 from agents.models import Run, ToolCall
 from agents.runs.case import Case, open_case
 from agents.runs.recovering import unknown_outcome
@@ -122,7 +122,7 @@ def _replace(run: Run, call: ToolCall, gate: ApprovalGate, request: gates.GateRe
         if opened is None:
             return False
         waiting = ToolCall.objects.filter(pk=call.pk, state=call.state, gate_id=gate.pk)
-        if waiting.update(gate=opened) != 1:
+        if waiting.update(gate=opened, mac=integrity.call_mac(call, {"gate_id": opened.pk})) != 1:
             transaction.set_rollback(True)
             return False
         facts = {"tool": call.tool, "asked_anew": str(opened.pk)}

@@ -7,13 +7,14 @@ from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
-from agents import journal, queue
-from agents.errors import AgentDisabled, AgentNotFound, BadIdempotencyKey, EmptyPrompt, PromptTooLong
+from agents import integrity, journal, queue
+from agents.errors import AgentDisabled, AgentHalted, AgentNotFound, BadIdempotencyKey, EmptyPrompt, PromptTooLong
 from agents.models import Agent, Run
 from agents.runs.access import check_submit
 from agents.states import RunState
 from agents.types import MAX_PROMPT_CHARACTERS
 from routekit_site.tenancy.encryption import seal
+from routekit_site.tenancy.halts import halted, standing_for
 from routekit_site.tenancy.models import User
 from routekit_site.tenancy.statements import Query, insert, slot
 from traces import recorder
@@ -22,7 +23,7 @@ from traces.redactors import redact
 
 _MAX_KEY = 64
 
-_AGENT = Query(lambda: Agent.objects.in_tenant(slot("tenant")).filter(id=slot("agent")))
+_AGENT = Query(lambda: Agent.objects.in_tenant(slot("tenant")).filter(id=slot("agent")).annotate(halted=halted("id")))
 _EARLIER = Query(lambda: Run.objects.filter(submitter_id=slot("user"), idempotency_key=slot("key")))
 
 
@@ -36,6 +37,7 @@ def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotenc
         NotVisible, NotAllowed: this person may not submit in this tenant.
         EmptyPrompt, PromptTooLong, BadIdempotencyKey: what was sent can't be taken.
         AgentNotFound, AgentDisabled: there is nobody to give the job to.
+        AgentHalted: the kill switch is on, for this agent or more.
     """
     check_submit(user, tenant_id)
     _check_form(prompt, idempotency_key)
@@ -47,6 +49,8 @@ def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotenc
         raise AgentNotFound
     if not agent.enabled:
         raise AgentDisabled
+    if vars(agent)["halted"]:
+        raise AgentHalted(_why_halted(agent))
     run = _new_run(agent, user, prompt, idempotency_key, now)
     try:
         with transaction.atomic():
@@ -63,6 +67,12 @@ def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotenc
     journal.announce(run, state=RunState.QUEUED, event=1, now=now)
     queue.wake(run.id)
     return run
+
+
+def _why_halted(agent: Agent) -> str:
+    found = standing_for(agent.tenant_id, str(agent.pk))
+    why = f" The reason given: {found.reason}" if found is not None else ""
+    return f"The kill switch is on for this agent, so it takes no job.{why} Ask an admin of the tenant, or try later."
 
 
 def _check_form(prompt: str, idempotency_key: str) -> None:
@@ -84,7 +94,7 @@ def _earlier(user: User, idempotency_key: str) -> Run | None:
 def _new_run(agent: Agent, user: User, prompt: str, idempotency_key: str, now: datetime) -> Run:
     # Postgres stores no NUL; a lone surrogate has no UTF-8. Neither says anything to a model.
     clean = prompt.replace("\r\n", "\n").replace("\0", "").encode("utf-8", "replace").decode()
-    return Run(
+    run = Run(
         id=uuid.uuid4(),
         tenant_id=agent.tenant_id,
         agent=agent,
@@ -93,6 +103,7 @@ def _new_run(agent: Agent, user: User, prompt: str, idempotency_key: str, now: d
         idempotency_key=idempotency_key,
         prompt_sealed=seal(clean),
         prompt_redacted=redact(agent.tenant_id, clean),
+        prompt_digest=integrity.digest_of(agent.tenant_id, clean),
         state=RunState.QUEUED,
         created_at=now,
         max_steps=agent.max_steps,
@@ -100,3 +111,5 @@ def _new_run(agent: Agent, user: User, prompt: str, idempotency_key: str, now: d
         max_cost_microdollars=agent.max_cost_microdollars,
         time_limit_seconds=agent.time_limit_seconds,
     )
+    run.mac = integrity.run_mac(run)
+    return run

@@ -14,6 +14,7 @@ from agents.runs.reopening import reopen_outdated
 from agents.states import RunState
 from approvals import gates
 from approvals.models import ApprovalGate
+from routekit_site.tenancy import faults
 from routekit_site.tenancy.clock import database_now
 
 BATCH = 500
@@ -53,6 +54,7 @@ def _ring() -> int:
         with transaction.atomic(durable=True):
             silent = Run.objects.ready(now).unrung(now, RING_AGAIN_AFTER).filter(id=run_id)
             if silent.update(rung_at=now):
+                faults.point("sweep.ringing")
                 rung += 1
                 queue.wake(run_id)
     return rung

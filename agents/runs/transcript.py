@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+from agents import integrity
+from agents.errors import StateChanged
 from agents.models import ModelReply, Run, ToolCall
 from agents.providers.protocol import Message
 from agents.states import CallState
@@ -27,13 +29,25 @@ _LATEST = Query(
 
 
 def messages_of(run: Run) -> tuple[Message, ...]:
-    """All messages of a run whose latest calls are settled."""
-    told: dict[int, list[Told]] = defaultdict(list)
+    """All messages of a run whose latest calls are settled.
+
+    Raises:
+        StateChanged: one of its rows is not as the application wrote it.
+    """
+    calls: dict[int, list[ToolCall]] = defaultdict(list)
     for call in _CALLS.all(run=run.pk):
-        told[call.step].append(told_of(call))
-    replies = _REPLIES.all(run=run.pk)
-    answers = [(str(unseal(reply.text_sealed)), tuple(told[reply.step])) for reply in replies]
-    return conversation(str(unseal(run.prompt_sealed)), answers)
+        integrity.check_call(call)
+        calls[call.step].append(call)
+    answers = []
+    for reply in _REPLIES.all(run=run.pk):
+        text = str(unseal(reply.text_sealed))
+        integrity.check_reply(reply, text, calls[reply.step])
+        answers.append((text, tuple(_checked(call, run.tenant_id) for call in calls[reply.step])))
+    if len(answers) != run.steps:
+        raise StateChanged(f"the number of replies of run {run.pk}")
+    prompt = str(unseal(run.prompt_sealed))
+    integrity.check_prompt(run, prompt)
+    return conversation(prompt, answers)
 
 
 def arguments_of(call: ToolCall) -> Any:
@@ -43,6 +57,10 @@ def arguments_of(call: ToolCall) -> Any:
 
 def told_of(call: ToolCall) -> Told:
     """A call as the conversation holds it. Raises `DecryptionFailed` where a raw value is gone."""
+    return _told(call, _raw_result(call))
+
+
+def _told(call: ToolCall, result: str) -> Told:
     proposed = unseal(call.proposed_sealed) if call.proposed_sealed is not None else arguments_of(call)
     known = isinstance(proposed, dict)
     return Told(
@@ -51,13 +69,23 @@ def told_of(call: ToolCall) -> Told:
         arguments=proposed if known else None,
         written="" if known else str(proposed),
         state=CallState(call.state),
-        result=_result_of(call),
+        result=_result_of(call, result),
     )
 
 
-def _result_of(call: ToolCall) -> str:
+def _checked(call: ToolCall, tenant_id: int) -> Told:
+    result = _raw_result(call)
+    if result:
+        integrity.check_result(call, tenant_id, result)
+    return _told(call, result)
+
+
+def _raw_result(call: ToolCall) -> str:
+    return str(unseal(call.result_sealed)) if call.result_sealed is not None else ""
+
+
+def _result_of(call: ToolCall, result: str) -> str:
     """What the model is told of the call; of a reviewer's edit too, with the arguments as they were used."""
-    result = str(unseal(call.result_sealed)) if call.result_sealed is not None else ""
     if call.proposed_sealed is None:
         return result
     ran = call.state in (CallState.SUCCEEDED, CallState.FAILED)
@@ -71,6 +99,6 @@ def latest_steps(run: Run) -> tuple[Step, ...]:
 
 
 def _step(call: ToolCall) -> Step:
-    text = str(unseal(call.result_sealed)) if call.result_sealed is not None else ""
+    text = _raw_result(call)
     cut = f"{text[:_DETAIL]}… (+{len(text) - _DETAIL} characters)" if len(text) > _DETAIL else text
     return Step(title=f"{call.tool}: {call.state}", detail=cut)

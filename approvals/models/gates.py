@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from django.db.models import Case, F, Q, When
 from approvals.models.choices import choices
 from approvals.states import UNDOABLE, GateState
 from approvals.types import Reversibility, Risk
+from routekit_site.tenancy.halts import halted
 from routekit_site.tenancy.models import Tenant
 
 _PENDING_OR_OVER = [GateState.PENDING, GateState.EXPIRED, GateState.WITHDRAWN]
@@ -32,8 +33,8 @@ class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
         return self.filter(state=GateState.PENDING)
 
     def overdue(self, now: datetime) -> ApprovalGateQuerySet:
-        """Pending gates past their decide-by."""
-        return self.pending().filter(decide_by__lte=now)
+        """Pending gates past their decide-by; the clocks of a halted agent's gates stand still."""
+        return self.pending().filter(~halted("agent_id"), decide_by__lte=now)
 
     def open(self) -> ApprovalGateQuerySet:
         """Gates that can still let a call run."""
@@ -61,8 +62,13 @@ class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
         return self.filter(closed_at__gte=moment)
 
     def unused(self, now: datetime) -> ApprovalGateQuerySet:
-        """Approved gates past their execute-by."""
-        return self.filter(state=GateState.APPROVED, execute_by__lte=now)
+        """Approved gates past their execute-by; the clocks of a halted agent's gates stand still."""
+        return self.filter(~halted("agent_id"), state=GateState.APPROVED, execute_by__lte=now)
+
+    def give_back(self, lost: timedelta) -> int:
+        """Put off the clocks of open gates by the time for which their agents were halted; answers how many."""
+        running = self.filter(~halted("agent_id"), state__in=_OPEN)
+        return running.update(decide_by=F("decide_by") + lost, execute_by=F("execute_by") + lost)
 
     def like(self, gate: ApprovalGate) -> ApprovalGateQuerySet:
         """Decided gates of the same tenant and tool: equal arguments first, then the same agent, then the newest."""

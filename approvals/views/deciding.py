@@ -28,6 +28,7 @@ from approvals.forms import DecisionForm
 from approvals.models import ApprovalGate, Decision, DecisionKind
 from approvals.types import Risk
 from approvals.views.finding import gate_for, note_refusal, refused, sent_of
+from routekit_site.tenancy import faults
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.errors import NotAllowed, NotVisible
 from routekit_site.tenancy.limits import Rate, check_rate
@@ -63,7 +64,9 @@ def decide(request: TenantRequest, gate_id: uuid.UUID) -> HttpResponse:
             check_reauthenticated(request)
     try:
         with transaction.atomic(durable=True):
+            faults.after_commit("decide.after_commit")
             decision = gates.decide(gate_id, request.user, form.ballot(), now=database_now())
+            faults.point("decide.before_commit")
     except (NotVisible, NotAllowed) as error:
         note_refusal(request.user, found, sent_of(request), error)
         raise

@@ -65,10 +65,23 @@ def is_newest(token: bytes | memoryview) -> bool:
     return True
 
 
+def _hkdf(secret: str, info: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info.encode()).derive(secret.encode())
+
+
 @lru_cache(maxsize=1024)
 def _derived(secret: str, tenant_id: int, purpose: str) -> bytes:
-    info = f"routekit:{purpose}:{tenant_id}".encode()
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret.encode())
+    return _hkdf(secret, f"routekit:{purpose}:{tenant_id}")
+
+
+@lru_cache(maxsize=16)
+def _derived_from(keys: tuple[str, ...], purpose: str) -> tuple[bytes, ...]:
+    return tuple(_hkdf(key, f"routekit:{purpose}") for key in keys)
+
+
+def derived_keys(purpose: str) -> tuple[bytes, ...]:
+    """A 32-byte key for one purpose from each of `ROUTEKIT_ENCRYPTION_KEYS`, the newest first."""
+    return _derived_from(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS), purpose)
 
 
 def tenant_key(tenant_id: int, purpose: str) -> bytes:

@@ -70,3 +70,57 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} at {self.at:%H:%M:%S}"
+
+
+class HaltQuerySet(models.QuerySet["Halt"]):
+    """Filters over halts."""
+
+    def standing(self) -> HaltQuerySet:
+        """Halts that were not lifted."""
+        return self.filter(lifted_at=None)
+
+
+class Halt(models.Model):
+    """The kill switch, thrown: for the whole site (no tenant), a tenant (no agent) or one agent. Kept when lifted."""
+
+    scope = models.CharField(max_length=100)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, null=True, blank=True, related_name="halts")
+    agent = models.CharField(max_length=64, blank=True, default="")
+    agent_name = models.CharField(max_length=120, blank=True, default="")
+    reason = models.CharField(max_length=300)
+    halted_at = models.DateTimeField()
+    halted_by = models.CharField(max_length=150)
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.CharField(max_length=150, null=True, blank=True)  # noqa: DJ001 - paired with lifted_at, null together
+
+    objects: ClassVar[HaltQuerySet] = HaltQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["scope"], condition=models.Q(lifted_at=None), name="halt_stands_once_per_scope"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(lifted_at=None, lifted_by=None)
+                | models.Q(lifted_at__isnull=False, lifted_by__isnull=False),
+                name="halt_lifting_paired",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(agent="") | models.Q(tenant__isnull=False), name="halt_agent_has_tenant"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "agent"], condition=models.Q(lifted_at=None), name="halt_standing")
+        ]
+
+    def __str__(self) -> str:
+        return f"halt of {self.what}"
+
+    @property
+    def what(self) -> str:
+        """What is stopped, as it is put in a sentence."""
+        if self.tenant is None:
+            return "every agent of this site"
+        if not self.agent:
+            return f"every agent of {self.tenant.name}"
+        return f"the agent {self.agent_name} of {self.tenant.name}"

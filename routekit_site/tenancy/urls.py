@@ -30,6 +30,7 @@ urlpatterns = [
     path("confirm/", confirming.confirm, name="account_reauthenticate"),
     path("confirm/", confirming.confirm, name="mfa_reauthenticate"),
     path("confirm/", confirming.confirm, name="mfa_reauthenticate_webauthn"),
+    path("halts/", views.halts, name="halts"),
     path("tenant/", views.switch_tenant, name="switch-tenant"),
     path("account/", account.account, name="account"),
     path("account/", account.account, name="mfa_index"),

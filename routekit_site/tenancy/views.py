@@ -11,9 +11,10 @@ from django.contrib.auth import login
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import resolve_url
+from django.shortcuts import render, resolve_url
+from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from routekit_site.tenancy.confirming import local_page
 from routekit_site.tenancy.demo import demo_memberships
@@ -56,6 +57,14 @@ def demo_sign_in(request: HttpRequest) -> HttpResponse:
         raise Http404(message)
     login(request, found.user, backend="django.contrib.auth.backends.ModelBackend")
     return HttpResponseRedirect(local_page(request, request.POST.get("next", "")))
+
+
+@require_safe
+@never_cache
+@signed_in
+def halts(request: TenantRequest) -> HttpResponse:
+    """The part of every page that tells what is stopped, for pages that are open when it changes."""
+    return render(request, "_halts.html")
 
 
 @require_POST

@@ -3,6 +3,7 @@
 import { startContained } from "./contained.js";
 import { startFeed } from "./feed.js";
 import { startForms } from "./forms.js";
+import { startHalts } from "./halts.js";
 import { startTheme } from "./theme.js";
 import { startTimes } from "./times.js";
 
@@ -10,4 +11,5 @@ startTheme();
 startTimes();
 startForms();
 startContained();
+startHalts();
 startFeed();

@@ -80,7 +80,7 @@ def race(*sides: Side) -> list[Outcome]:
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(sides)]
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(sides)]
     for thread in threads:
         thread.start()
     for thread in threads:

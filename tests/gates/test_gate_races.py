@@ -49,7 +49,13 @@ def races(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Races
 
         def command(*arguments: str) -> str:
             done = subprocess.run(
-                [sys.executable, *arguments], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+                [sys.executable, *arguments],
+                cwd=PROJECT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=280,
             )
             assert done.returncode == 0, done.stderr
             return done.stdout

@@ -43,13 +43,13 @@ def test_a_broker_that_hangs_holds_nobody_for_long(
 ) -> None:
     answered = threading.Event()
     with ThreadPoolExecutor(max_workers=1) as ringer:
-        monkeypatch.setattr(queue, "_publish", lambda _run_id, _after: answered.wait())
+        monkeypatch.setattr(queue, "_publish", lambda _run_id, _after: answered.wait(30))
         monkeypatch.setattr(queue, "_ringer", lambda _process: ringer)
         started = time.monotonic()
         queue.wake(uuid.uuid4())
-        assert time.monotonic() - started < 5
-        assert not answered.is_set()
+        took = time.monotonic() - started
         answered.set()
+    assert took < 5
     assert "the broker is slow" in caplog.text
 
 

@@ -301,7 +301,7 @@ def test_cancelling_between_the_verdict_and_the_effect_prevents_it(
     real = lease.lock
 
     def cancelled_first(held: lease.Held) -> tuple[Run, datetime]:
-        Run.objects.filter(pk=run.pk).update(cancel_requested_at=database_now(), cancel_requested_by=bench.cast.alice)
+        lease.set_held(bench.fresh(run), cancel_requested_at=database_now(), cancel_requested_by=bench.cast.alice)
         return real(held)
 
     monkeypatch.setattr("agents.runs.calling.lock", cancelled_first)

@@ -181,6 +181,7 @@ def test_without_a_key_the_message_says_what_to_do(bench: Bench, model: LLMockSe
 def answering(handle: Callable[[socket.socket], None]) -> Iterator[str]:
     """A bare TCP server for what llmock can't do; gives its base URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
 
         def serve() -> None:
             connection, _ = listener.accept()
@@ -188,10 +189,11 @@ def answering(handle: Callable[[socket.socket], None]) -> Iterator[str]:
                 connection.recv(1_000_000)
                 handle(connection)
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        thread.join()
+        thread.join(timeout=40)
+        assert not thread.is_alive()
 
 
 def test_a_server_that_is_gone_or_speaks_nonsense(bench: Bench, model: LLMockServer, settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import transaction
 
+from agents import integrity
 from agents.models import Run, ToolCall
 from agents.runs.transcript import messages_of
 from agents.states import CallState, RunState
@@ -98,7 +99,9 @@ def test_an_answer_changed_in_the_database_is_noticed(bench: Bench) -> None:
 
 def test_a_call_of_unknown_outcome_can_be_answered_with_what_came_of_it(bench: Bench) -> None:
     run = bench.go(WRITE)
-    ToolCall.objects.filter(run=run).update(state=CallState.UNKNOWN)
+    (call,) = bench.calls(run)
+    unknown = {"state": CallState.UNKNOWN}
+    ToolCall.objects.filter(run=run).update(**unknown, mac=integrity.call_mac(call, unknown))
     respond(bench, run, answer="It was written.")
     run = bench.advance(run)
     (call,) = bench.calls(run)

@@ -101,7 +101,10 @@ class Host:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(timeout=10)
+        try:
+            self.process.wait(timeout=10)
+        finally:
+            self.process.kill()
         self.process.stdout.close()
 
 

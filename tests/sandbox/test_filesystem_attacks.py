@@ -130,13 +130,13 @@ def test_f7_symlink_race(host: Host, root: Path, outside: Path, files: dict[str,
             target.unlink()
             spare.rename(target)
 
-    swapper = threading.Thread(target=swap)
+    swapper = threading.Thread(target=swap, daemon=True)
     swapper.start()
     try:
         counts = host.run("race", path="target", secret=OUTSIDE, seconds=1.0, **files).value
     finally:
         stop.set()
-        swapper.join()
+        swapper.join(30)
     assert counts["escaped"] == 0
     assert counts["opened"] > 0
     assert counts["refused"] > 0

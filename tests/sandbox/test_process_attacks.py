@@ -211,7 +211,7 @@ def test_p27_a_killed_worker_leaves_nothing(tier: str) -> None:
         assert eventually(lambda: len(descendants(own.pid)) >= 3)
         family = descendants(own.pid)
         os.kill(own.pid, signal.SIGKILL)
-        own.process.wait()
+        own.process.wait(timeout=10)
         assert eventually(lambda: not any(alive(pid) for pid in family), 3)
     finally:
         own.process.kill()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agents.sandbox.egress.rate import RateLimitError, RateUnavailableError, SharedRateLimiter
-from tests.fixtures.services import missing
+from tests.fixtures.polling import eventually
+from tests.fixtures.services import end, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,11 @@ with ThreadPoolExecutor(8) as pool:
 """
 
 
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return path.exists() and probe.connect_ex(str(path)) == 0
+
+
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
     program = shutil.which("redis-server")
@@ -42,21 +48,17 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
     argv = [program, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
     try:
-        while True:
-            with socket.socket(socket.AF_UNIX) as probe:
-                if path.exists() and probe.connect_ex(str(path)) == 0:
-                    break
+        eventually(lambda: _answers(path), what="the Redis started for the test")
         yield f"unix://{path}"
     finally:
-        process.terminate()
-        process.wait()
+        end(process)
 
 
 def test_n30_four_workers_of_eight_threads(redis_url: str) -> None:
     argv = [sys.executable, "-c", PROGRAM, redis_url]
     cwd = Path(__file__).parents[2]
     workers = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=cwd) for _ in range(4)]
-    assert sum(int(worker.communicate()[0]) for worker in workers) == 60
+    assert sum(int(worker.communicate(timeout=120)[0]) for worker in workers) == 60
     with pytest.raises(RateLimitError) as caught:
         SharedRateLimiter(redis_url).admit("shared", 60)
     assert 0 < caught.value.retry_after <= 60

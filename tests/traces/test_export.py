@@ -173,11 +173,11 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
     """An HTTP endpoint and what it was sent."""
     bodies: list[bytes] = []
     server = HTTPServer(("127.0.0.1", 0), type("Handler", (_Collector,), {"bodies": bodies}))
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}", bodies
     server.shutdown()
-    thread.join()
+    thread.join(30)
     server.server_close()
 
 

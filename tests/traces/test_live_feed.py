@@ -56,7 +56,7 @@ def announce_in_thread(tenant_id: int, count: int, **facts: Any) -> threading.Th
         finally:
             connection.close()
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
 
@@ -72,7 +72,7 @@ def test_an_entry_arrives_with_its_number_id_and_facts(cast: Cast) -> None:
     async def test() -> None:
         async with Browser(session, cast.acme.pk) as browser:
             assert await browser.next() == {"type": "hello", "number": 0, "heartbeat": 25}
-            announce_in_thread(cast.acme.pk, 1, state="waiting").join()
+            announce_in_thread(cast.acme.pk, 1, state="waiting").join(60)
             assert await browser.next() == {
                 "type": "entry",
                 "number": 1,
@@ -110,7 +110,7 @@ def test_a_reconnect_gets_exactly_what_it_missed(cast: Cast, after: int) -> None
         async with Browser(session, cast.acme.pk, after) as browser:
             assert (await browser.next())["number"] == 20
             assert [(await browser.next())["number"] for _ in range(20 - after)] == list(range(after + 1, 21))
-            announce_in_thread(cast.acme.pk, 1).join()
+            announce_in_thread(cast.acme.pk, 1).join(60)
             assert (await browser.next())["number"] == 21
 
     run(test)
@@ -125,7 +125,7 @@ def test_a_reader_that_cannot_be_caught_up_is_told_to_start_afresh(cast: Cast, a
         async with Browser(session, cast.acme.pk, after) as browser:
             await browser.next()
             assert await browser.next() == {"type": "reset", "number": 600}, why
-            announce_in_thread(cast.acme.pk, 1).join()
+            announce_in_thread(cast.acme.pk, 1).join(60)
             assert (await browser.next())["number"] == 601
 
     run(test)
@@ -171,7 +171,7 @@ def test_a_flushed_broker_costs_nothing_but_a_moment(cast: Cast) -> None:
         async with Browser(session, cast.acme.pk) as browser:
             await browser.next()
             await channel_layers["default"].flush()
-            announce_in_thread(cast.acme.pk, 1).join()
+            announce_in_thread(cast.acme.pk, 1).join(60)
             assert (await browser.next())["number"] == 1
 
     run(test)
@@ -248,8 +248,8 @@ def test_another_tenants_entries_never_arrive(cast: Cast) -> None:
     async def test() -> None:
         async with Browser(session, cast.acme.pk) as browser:
             await browser.next()
-            announce_in_thread(cast.globex.pk, 3).join()
-            announce_in_thread(cast.acme.pk, 1, state="queued").join()
+            announce_in_thread(cast.globex.pk, 3).join(60)
+            announce_in_thread(cast.acme.pk, 1, state="queued").join(60)
             assert (await browser.next())["facts"] == {"state": "queued"}
 
     run(test)
@@ -261,8 +261,8 @@ def test_a_developer_sees_own_runs_and_bare_numbers_of_the_rest(cast: Cast) -> N
     async def test() -> None:
         async with Browser(session, cast.acme.pk) as browser:
             await browser.next()
-            announce_in_thread(cast.acme.pk, 1, submitter=cast.rita.pk, state="queued").join()
-            announce_in_thread(cast.acme.pk, 1, submitter=cast.alice.pk, state="queued").join()
+            announce_in_thread(cast.acme.pk, 1, submitter=cast.rita.pk, state="queued").join(60)
+            announce_in_thread(cast.acme.pk, 1, submitter=cast.alice.pk, state="queued").join(60)
             other, own = await browser.next(), await browser.next()
             assert (other["number"], other["topic"], other["id"], other["facts"]) == (1, "other", "", {})
             assert (own["number"], own["id"], own["facts"]["state"]) == (2, "run 0", "queued")

@@ -1,0 +1,23 @@
+"""Tells a database that can't be used now (away, full, read-only, out of connections) from a mistake of ours."""
+
+from __future__ import annotations
+
+from django.db import InterfaceError, InternalError, OperationalError
+
+# Seconds after which it is worth trying again; PostgreSQL restarts, and pools refill, in about that time.
+RETRY_AFTER = 5
+_DEPTH = 10
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that the database can't be used at the moment.
+
+    A read-only database is an InternalError on PostgreSQL, a full disk an OperationalError on both.
+    """
+    for _ in range(_DEPTH):
+        if error is None:
+            return False
+        if isinstance(error, (OperationalError, InterfaceError, InternalError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
