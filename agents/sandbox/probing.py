@@ -9,16 +9,17 @@ import subprocess
 import sys
 import threading
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents.sandbox import landlock, lockdown, namespaces, seccomp, syscalls
+from agents.sandbox.errors import SandboxUnavailableError
 from agents.sandbox.launch import clean_environment, code_path, python
 from agents.sandbox.outcome import Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TIMEOUT = 30
+_TIMEOUT = 120
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from agents.sandbox.probing import report_to_stdout; report_to_stdout()"
@@ -92,7 +93,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def probe(*, fresh: bool = False) -> Report:
-    """What this machine can enforce; asked once in a process unless `fresh`."""
+    """What this machine can enforce; asked once in a process unless `fresh`.
+
+    Raises:
+        SandboxUnavailableError: it could not be found out; the next call asks again.
+    """
     with _known.lock:
         if fresh or _known.report is None:
             _known.report = _probe()
@@ -105,21 +110,31 @@ def _probe() -> Report:
         detail = f"the kernel tiers need Linux on x86_64 or aarch64, this is {kernel} on {syscalls.MACHINE}"
         missing = Feature("landlock", available=False, detail=detail)
         return Report(Tier.T0, kernel, syscalls.MACHINE, 0, (missing,))
-    done = subprocess.run(  # noqa: S603 -- our own interpreter and code
-        [python(), "-I", "-S", "-c", _BOOT, json.dumps(code_path())],
-        env=clean_environment(),
-        cwd="/",
-        capture_output=True,
-        timeout=_TIMEOUT,
-        check=False,
-    )
-    try:
-        found = json.loads(done.stdout)
-    except ValueError:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        found = {"abi": 0, "features": [["landlock", False, f"the probe itself failed: {' '.join(last)}"]]}
+    found = _asked()
     features = tuple(Feature(name, ok, detail) for name, ok, detail in found["features"])
     return Report(tier_of(features), kernel, syscalls.MACHINE, found["abi"], features)
+
+
+def _asked() -> dict[str, Any]:
+    """What the clean process says; where it fails, that Landlock is missing and why.
+
+    Raises:
+        SandboxUnavailableError: it did not answer, which tells of the load of the machine and not of its kernel.
+    """
+    argv = [python(), "-I", "-S", "-c", _BOOT, json.dumps(code_path())]
+    try:
+        done = subprocess.run(  # noqa: S603 -- our own interpreter and code
+            argv, env=clean_environment(), cwd="/", capture_output=True, timeout=_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        message = f"What this machine can enforce could not be found out within {_TIMEOUT} seconds; nothing was run."
+        raise SandboxUnavailableError(message) from None
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        return {"abi": 0, "features": [["landlock", False, f"the probe itself failed: {' '.join(last)}"]]}
+    return found
 
 
 def report_to_stdout() -> None:
