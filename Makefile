@@ -100,5 +100,9 @@ test-fuzz: $(VENV)/.development ## Thousands of bad requests at every address of
 bench-redaction: $(VENV)/.run ## Measure redaction, beside its peers if the bench extra is installed; CORPUS=file.jsonl for F1
 	$(BIN)/python -m bench.redaction $(CORPUS)
 
+.PHONY: bench-screens
+bench-screens: $(VENV)/.development ## Measure the review queue in Chromium: 1,000 calls, 50 updates a second (PostgreSQL, Redis)
+	$(BIN)/python -m bench.screens
+
 clean: ## Remove what the tools made; the demo's data in var/ stays
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artifacts *.egg-info

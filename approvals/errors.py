@@ -217,3 +217,7 @@ class BadHalt(ApprovalError):
 
 class NotHalted(ApprovalError):
     """This was lifted already. Reload the page."""
+
+
+class BadFilter(ApprovalError):
+    """This filter can't be saved."""

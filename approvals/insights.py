@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from math import ceil
 from uuid import UUID
 
@@ -40,7 +40,14 @@ class ToolFigures:
     approved: int
     rejected: int
     expired: int
+    edited: int
     times: Times | None
+
+    @property
+    def edit_rate(self) -> float:
+        """Calls whose arguments a reviewer edited, among those that an agent asked for, 0 to 1."""
+        asked = self.opened - self.edited
+        return min(1.0, self.edited / asked) if asked > 0 else 0.0
 
     @property
     def rejection_rate(self) -> float:
@@ -65,6 +72,22 @@ class ReviewerFigures:
 
 
 @dataclass(frozen=True)
+class Day:
+    """One day's gates (UTC) by how they ended; `other` are those that wait still or were closed otherwise."""
+
+    date: date
+    approved: int = 0
+    rejected: int = 0
+    expired: int = 0
+    other: int = 0
+
+    @property
+    def total(self) -> int:
+        """All that were opened on this day."""
+        return self.approved + self.rejected + self.expired + self.other
+
+
+@dataclass(frozen=True)
 class Habit:
     """A tool that was approved every time; a rule can be made from its latest decision (`approvals.rules`)."""
 
@@ -81,18 +104,38 @@ class Insights:
     reviewers: tuple[ReviewerFigures, ...]
     habits: tuple[Habit, ...]
     unused: tuple[str, ...]
+    days: tuple[Day, ...]
+    times: Times | None
 
 
-@dataclass
-class _Tally:
-    states: list[str] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+@dataclass(frozen=True)
+class _Past:
+    """What is asked of one gate that was opened in the window."""
+
+    tool: str
+    state: str
+    opened_at: datetime
+    decided_at: datetime | None
+    edited: bool
+
+    @property
+    def outcome(self) -> str:
+        """The name of the column of `Day` that counts it."""
+        if self.state in _APPROVED:
+            return "approved"
+        return str(self.state) if self.state in {GateState.REJECTED, GateState.EXPIRED} else "other"
+
+    @property
+    def seconds(self) -> float | None:
+        """From asking to deciding; None where nobody decided."""
+        return None if self.decided_at is None else (self.decided_at - self.opened_at).total_seconds()
 
 
 def insights(tenant_id: int, now: datetime) -> Insights:
     """Figures of one tenant. Four queries, whatever the number of tools and people."""
     since = now - WINDOW
-    tools = _tools(tenant_id, since)
+    past = _past(tenant_id, since)
+    tools = _tools(past)
     decided = Decision.objects.standing().filter(gate__tenant_id=tenant_id, gate__opened_at__gte=since)
     decisions = list(decided.select_related("decided_by").annotate(opened=F("gate__opened_at"), tool=F("gate__tool")))
     return Insights(
@@ -100,6 +143,8 @@ def insights(tenant_id: int, now: datetime) -> Insights:
         reviewers=_reviewers(decisions),
         habits=_habits(tools, decisions),
         unused=_unused(tenant_id, since, {figures.tool for figures in tools}),
+        days=_days(past, since, now),
+        times=times_of(each.seconds for each in past if each.seconds is not None),
     )
 
 
@@ -115,25 +160,43 @@ def _rank(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
-def _tools(tenant_id: int, since: datetime) -> tuple[ToolFigures, ...]:
-    tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
+def _past(tenant_id: int, since: datetime) -> list[_Past]:
     opened = ApprovalGate.objects.in_tenant(tenant_id).filter(opened_at__gte=since)
-    for tool, state, opened_at, decided_at in opened.values_list("tool", "state", "opened_at", "decided_at").iterator():
-        tallies[tool].states.append(state)
-        if decided_at is not None:
-            tallies[tool].seconds.append((decided_at - opened_at).total_seconds())
-    found = [
-        ToolFigures(
-            tool=tool,
-            opened=len(tally.states),
-            approved=sum(state in _APPROVED for state in tally.states),
-            rejected=tally.states.count(GateState.REJECTED),
-            expired=tally.states.count(GateState.EXPIRED),
-            times=times_of(tally.seconds),
-        )
-        for tool, tally in tallies.items()
+    columns = opened.values_list("tool", "state", "opened_at", "decided_at", "edited_by_id")
+    return [
+        _Past(tool, state, opened_at, decided_at, edited_by is not None)
+        for tool, state, opened_at, decided_at, edited_by in columns.iterator()
     ]
+
+
+def _tools(past: Sequence[_Past]) -> tuple[ToolFigures, ...]:
+    by_tool: defaultdict[str, list[_Past]] = defaultdict(list)
+    for each in past:
+        by_tool[each.tool].append(each)
+    found = [_figures(tool, own) for tool, own in by_tool.items()]
     return tuple(sorted(found, key=lambda figures: (-figures.opened, figures.tool)))
+
+
+def _figures(tool: str, own: Sequence[_Past]) -> ToolFigures:
+    outcomes = Counter(each.outcome for each in own)
+    return ToolFigures(
+        tool=tool,
+        opened=len(own),
+        approved=outcomes["approved"],
+        rejected=outcomes["rejected"],
+        expired=outcomes["expired"],
+        edited=sum(each.edited for each in own),
+        times=times_of(each.seconds for each in own if each.seconds is not None),
+    )
+
+
+def _days(past: Sequence[_Past], since: datetime, now: datetime) -> tuple[Day, ...]:
+    """Every day of the window, those on which nothing was asked too."""
+    counts = Counter((each.opened_at.astimezone(UTC).date(), each.outcome) for each in past)
+    first = since.astimezone(UTC).date()
+    dates = [first + timedelta(days=number) for number in range((now.astimezone(UTC).date() - first).days + 1)]
+    names = ("approved", "rejected", "expired", "other")
+    return tuple(Day(day, **{name: counts[day, name] for name in names}) for day in dates)
 
 
 def _reviewers(decisions: Sequence[Decision]) -> tuple[ReviewerFigures, ...]:

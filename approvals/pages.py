@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from statistics import median
@@ -25,8 +25,10 @@ from routekit_site.tenancy.errors import NotAllowed
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.roles import Capability, capabilities_of
 
-PAGE = 200
+PAGE = 100
 MOST = 2000
+# Rows in one answer to a script that fetches the rest of a long queue.
+CHUNK = 200
 LATELY = timedelta(days=14)
 _DECIDED = {"approve": "approved", "reject": "rejected", "respond": "answered"}
 PRESETS = ("Not needed for this job", "Wrong target", "Too much at once: split it", "Ask me first, then try again")
@@ -60,6 +62,7 @@ class Row:
     can_decide: bool = False
     escalated: bool = False
     claimed_by: str = ""
+    asleep_until: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready: times as ISO 8601 (by Django's encoder)."""
@@ -72,6 +75,10 @@ class Filters:
 
     q: str = ""
     risk: str = ""
+
+    def narrow(self) -> bool:
+        """Whether anything is filtered at all."""
+        return bool(self.q.strip() or self.risk)
 
     def passes(self, row: Row) -> bool:
         """Whether the row stays."""
@@ -100,16 +107,24 @@ def _may(membership: Membership, gate: ApprovalGate) -> bool:
     return able and not own and membership.role in gate.deciding_roles
 
 
-def rows(gates: Iterable[ApprovalGate], membership: Membership, now: datetime) -> list[Row]:
-    """The rows of gates of the member's tenant, in the order given."""
-    listed = list(gates)
+def rows(
+    gates: ApprovalGateQuerySet,
+    membership: Membership,
+    now: datetime,
+    asleep: Mapping[uuid.UUID, datetime] | None = None,
+) -> list[Row]:
+    """The rows of gates of the member's tenant, in the order given. `asleep`: which they snoozed, and until when."""
+    listed = list(gates.for_rows())
     claimed = claims.holders(listed, now)
-    return [_row(gate, membership, claimed.get(gate.pk)) for gate in listed]
+    return [_row(gate, membership, claimed.get(gate.pk), (asleep or {}).get(gate.pk)) for gate in listed]
 
 
-def _row(gate: ApprovalGate, membership: Membership, holder: claims.Holder | None) -> Row:
-    sentence = sentence_of(gate)
-    requester = gate.presentation["submitter"]["name"]
+def _row(
+    gate: ApprovalGate, membership: Membership, holder: claims.Holder | None, asleep_until: datetime | None
+) -> Row:
+    # Annotated by `for_rows`.
+    sentence = plain(gate.sentence_block)  # type: ignore[attr-defined]
+    requester: str = gate.submitter_name  # type: ignore[attr-defined]
     return Row(
         id=str(gate.id),
         url=resolve_url("gate", gate.id),
@@ -130,6 +145,7 @@ def _row(gate: ApprovalGate, membership: Membership, holder: claims.Holder | Non
         escalated=gate.state == GateState.PENDING and gate.escalated_at is not None,
         claimed_by=holder.name if holder is not None else "",
         search=f"{gate.tool} {gate.agent_name} {requester} {sentence} {gate.risk}".lower(),
+        asleep_until=asleep_until,
     )
 
 
@@ -145,9 +161,9 @@ def waiting(tenant_id: int) -> ApprovalGateQuerySet:
     return ApprovalGate.objects.in_tenant(tenant_id).pending().most_pressing_first()
 
 
-def in_tenant(tenant_id: int, ids: Sequence[uuid.UUID]) -> list[ApprovalGate]:
+def in_tenant(tenant_id: int, ids: Sequence[uuid.UUID]) -> ApprovalGateQuerySet:
     """Those of the gates named that belong to the tenant, whatever their state."""
-    return list(ApprovalGate.objects.in_tenant(tenant_id).filter(pk__in=ids))
+    return ApprovalGate.objects.in_tenant(tenant_id).filter(pk__in=ids)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Case, F, Q, When
+from django.db.models.fields.json import KT, KeyTransform
 
 from approvals.models.choices import choices
 from approvals.states import UNDOABLE, GateState
@@ -79,6 +80,20 @@ class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
         )
         decided = self.filter(tenant_id=gate.tenant_id, tool=gate.tool, decided_at__isnull=False).exclude(pk=gate.pk)
         return decided.order_by(closeness, "-decided_at", "id")
+
+    def for_rows(self) -> ApprovalGateQuerySet:
+        """Gates as rows of the queue: of the presentation, which may be large, only sentence and submitter."""
+        named = self.annotate(
+            sentence_block=KeyTransform("sentence", "presentation"),
+            submitter_name=KT("presentation__submitter__name"),
+        )
+        return named.defer("presentation", "arguments_sealed", "change")
+
+    def after(self, last: ApprovalGate) -> ApprovalGateQuerySet:
+        """The gates that come after one in the order of `most_pressing_first`, whatever has become of that one."""
+        same_rank = Q(risk_rank=last.risk_rank)
+        later = Q(opened_at__gt=last.opened_at) | Q(opened_at=last.opened_at, id__gt=last.pk)
+        return self.filter(Q(risk_rank__lt=last.risk_rank) | (same_rank & later))
 
     def most_pressing_first(self) -> ApprovalGateQuerySet:
         """Highest risk first, then the oldest; the id breaks ties so that pages are stable."""

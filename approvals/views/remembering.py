@@ -53,6 +53,7 @@ def _remember_page(request: TenantRequest, found: ApprovalGate, form: RememberFo
         "sentence": pages.sentence_of(found),
         "form": form,
         "scope": scope.value,
+        "reach": request.POST.get("reach", request.GET.get("reach", "")),
         "proposals": rules.proposals(found, now=database_now(), scope=scope),
         "problem": problem_text,
         "place": "queue",

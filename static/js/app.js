@@ -1,9 +1,10 @@
-// On every page: times, theme, menus, the feed's line.
+// On every page: times, theme, menus, notices, the feed's line.
 
 import { startContained } from "./contained.js";
 import { startFeed } from "./feed.js";
 import { startForms } from "./forms.js";
 import { startHalts } from "./halts.js";
+import { startNotices } from "./notify.js";
 import { startTheme } from "./theme.js";
 import { startTimes } from "./times.js";
 
@@ -12,4 +13,5 @@ startTimes();
 startForms();
 startContained();
 startHalts();
+startNotices();
 startFeed();

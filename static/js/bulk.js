@@ -1,6 +1,6 @@
 // Several calls with one reason: each goes the way of a single decision, and each outcome is reported by itself.
 
-import { all, on, rowOf } from "./rows.js";
+import { on, rowOf } from "./rows.js";
 import { postForm } from "./server.js";
 
 const bar = document.getElementById("bulk");
@@ -9,7 +9,7 @@ const list = document.getElementById("rows");
 let decided = () => {};
 
 function picked() {
-  return all().filter((row) => row.querySelector(".pick").checked && row.dataset.state === "pending");
+  return [...list.querySelectorAll(".pick:checked")].map((pick) => pick.closest(".row")).filter((row) => row.dataset.state === "pending");
 }
 
 function show() {

@@ -26,9 +26,12 @@ export function shownId() {
 }
 
 function put(article) {
-  pane.querySelector("article")?.remove();
+  const before = pane.querySelector("article");
+  if (before !== article) {
+    before?.remove();
+    if (article) pane.append(article);
+  }
   nothing.hidden = article !== null;
-  if (article) pane.append(article);
   pane.scrollTop = 0;
   if (article) noteParts(article);
   decisions.attach(article);
@@ -56,11 +59,22 @@ export function forget(row) {
   ahead.delete(row.querySelector("a").href);
 }
 
+// The call that came with the page: nothing has to be fetched for it.
+function isThere({ id, state }) {
+  const article = pane.querySelector("article");
+  return wanted === null && article?.dataset.id === id && article.dataset.state === state;
+}
+
 export async function open(row) {
   const url = row.querySelector("a").href;
   const { id } = row.dataset;
+  const there = isThere(row.dataset);
   wanted = id;
   looking(id);
+  if (there) {
+    put(pane.querySelector("article"));
+    return;
+  }
   decisions.attach(null);
   pane.querySelector("article")?.setAttribute("aria-busy", "true");
   const { status, page } = await (ahead.get(url) ?? fetchPart(url));

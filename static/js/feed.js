@@ -14,6 +14,7 @@ const STATES = { live: "connected", away: "reconnecting", off: "not connected" }
 let socket = null;
 let last = feed === undefined ? null : Number(feed);
 let tries = 0;
+let downSince = 0;
 let subject = "";
 let pulse = 0;
 let countdown = 0;
@@ -93,7 +94,10 @@ function lost(refused) {
     away.hidden = false;
     return;
   }
-  const delay = Math.min(FIRST_DELAY * 2 ** tries, LONGEST_DELAY) * (0.75 + Math.random() / 2);
+  // About an eighth of the time that the line has been down: after half a minute it is back within five seconds.
+  if (tries === 0) downSince = Date.now();
+  const wait = Math.max(FIRST_DELAY, (Date.now() - downSince) / 8);
+  const delay = Math.min(wait, LONGEST_DELAY) * (0.75 + Math.random() / 2);
   tries += 1;
   const next = Date.now() + delay;
   const say = () => {

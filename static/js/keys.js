@@ -1,15 +1,14 @@
 // One key table drives the handlers, the badges on buttons and the `?` sheet.
 
-import { recall, remember } from "./store.js";
+import { postForm } from "./server.js";
 
 const TYPING = "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]";
-const SETTING = "single-keys";
 
 let table = [];
 let allowed = () => true;
 
 export function keysAreOn() {
-  return recall(SETTING, true);
+  return document.body.dataset.keys !== "off";
 }
 
 function badges() {
@@ -35,7 +34,8 @@ function sheet() {
   const box = document.getElementById("keys-on");
   box.checked = keysAreOn();
   box.addEventListener("change", () => {
-    remember(SETTING, box.checked);
+    document.body.dataset.keys = box.checked ? "on" : "off";
+    postForm("/settings/keys/", { on: box.checked ? "yes" : "no" });
     badges();
   });
   const opener = document.querySelector("[data-open-keys]");

@@ -9,7 +9,7 @@ import { on as onFeed } from "./feed.js";
 import { apply, focusFilter, snooze, startFilters } from "./filters.js";
 import { startGuard } from "./guard.js";
 import { startKeys } from "./keys.js";
-import { notice, showCount, startNotices } from "./notify.js";
+import { showCount } from "./notify.js";
 import { startPresence } from "./presence.js";
 import { startReveals } from "./reveal.js";
 import * as rows from "./rows.js";
@@ -18,6 +18,8 @@ import { getJSON } from "./server.js";
 const ROWS = "/queue/rows.json";
 const MOST = 2000;
 const AGAIN = 2000;
+// Rows put into the page at once: some ten milliseconds' work.
+const CHUNK = 40;
 const list = document.getElementById("rows");
 const pane = document.getElementById("detail");
 let total = Number(document.querySelector("[data-total]").textContent);
@@ -60,7 +62,6 @@ function take(data) {
     return;
   }
   if (!rows.isKnown(data.id) || (row && row.dataset.state !== "pending")) count(1);
-  if (!rows.isKnown(data.id)) notice(data);
   rows.upsert(data);
   if (row && row === rows.current()) detail.refreshActions(row);
 }
@@ -98,6 +99,32 @@ async function reload() {
   for (const data of body.rows) rows.upsert(data);
   total = body.total;
   showCount(total);
+}
+
+// The rest of a long queue, a chunk whenever the browser has nothing better to do; the filter then sees all of it.
+async function fetchRest() {
+  const more = document.getElementById("more");
+  if (!more) return;
+  let last = rows.all().at(-1)?.dataset.id;
+  while (last && rows.all().length < MOST) {
+    await idle();
+    const { status, body } = await getJSON(`${ROWS}?${new URLSearchParams({ after: last })}`);
+    if (status !== 200) return;
+    if (body.rows.length === 0) break;
+    last = body.rows.at(-1).id;
+    for (let at = 0; at < body.rows.length; at += CHUNK) {
+      await idle();
+      rows.append(body.rows.slice(at, at + CHUNK));
+    }
+  }
+  more.hidden = rows.all().length < MOST;
+}
+
+function idle() {
+  return new Promise((resolve) => {
+    if ("requestIdleCallback" in window) requestIdleCallback(() => resolve(), { timeout: 1000 });
+    else setTimeout(resolve, 50);
+  });
 }
 
 function decided(id, { kind, state }) {
@@ -155,17 +182,16 @@ const TABLE = [
   { name: "claim", keys: ["c", "C"], label: "C", does: "claim the call, take it over, or give it up", run: onShown(toggle) },
   { name: "undo", keys: ["z", "Z"], label: "Z", does: "take the last decision back", run: decisions.undoLast },
   { name: "pick", keys: ["x", "X"], label: "X", does: "select for a decision together", run: () => togglePick(rows.current()) },
-  { name: "snooze", keys: ["h", "H"], label: "H", does: "snooze for an hour", run: () => asleep(rows.current()) },
+  { name: "snooze", keys: ["h", "H"], label: "H", does: "snooze for an hour, or wake", run: () => asleep(rows.current()) },
   { name: "trace", keys: ["o", "O"], label: "O", does: "open the job", run: () => pane.querySelector("[data-key-target=trace]")?.click() },
   { name: "filter", keys: ["/"], label: "/", does: "filter", run: focusFilter },
   { name: "new", keys: ["n", "N"], label: "N", does: "show new calls", run: rows.letIn },
 ];
 
-function asleep(row) {
+async function asleep(row) {
   if (!row) return;
   const next = rows.neighbour(1) ?? rows.neighbour(-1);
-  snooze(row);
-  if (next && next !== row) rows.select(next, { focus: true });
+  if ((await snooze(row)) && next && row === rows.current()) rows.select(next, { focus: true });
 }
 
 function openFirst() {
@@ -183,7 +209,6 @@ startBulk((id, state) => decided(id, { kind: null, state }));
 startPresence();
 startReveals();
 startClaims(rows.claimed);
-startNotices();
 startKeys(TABLE, decisions.mayAct);
 rows.on("select", (row) => {
   history.replaceState(null, "", `?gate=${row.dataset.id}`);
@@ -197,3 +222,4 @@ onFeed("back", () => {
 });
 apply();
 openFirst();
+fetchRest();

@@ -9,10 +9,12 @@ const list = document.getElementById("rows");
 const news = document.getElementById("news");
 const blank = document.getElementById("row");
 const held = new Map();
-const listeners = { select: [], change: [] };
+const listeners = { select: [], change: [], fill: [] };
 const settledAt = new Map();
 const astray = new Set();
+const byId = new Map([...list.children].map((row) => [row.dataset.id, row]));
 let selected = null;
+let elsewhere = null;
 
 export function on(kind, listener) {
   listeners[kind].push(listener);
@@ -23,7 +25,7 @@ function tell(kind, value) {
 }
 
 export function rowOf(id) {
-  return list.querySelector(`[data-id="${CSS.escape(id)}"]`);
+  return byId.get(id) ?? null;
 }
 
 export function all() {
@@ -39,12 +41,12 @@ export function current() {
 }
 
 export function isKnown(id) {
-  return held.has(id) || rowOf(id) !== null;
+  return held.has(id) || byId.has(id);
 }
 
 export function select(row, { focus = false } = {}) {
   if (!row || row === selected) return;
-  selected?.querySelector("a").removeAttribute("aria-current");
+  for (const link of list.querySelectorAll("[aria-current]")) link.removeAttribute("aria-current");
   selected = row;
   const link = row.querySelector("a");
   link.setAttribute("aria-current", "true");
@@ -56,9 +58,10 @@ export function select(row, { focus = false } = {}) {
 
 // The row before (-1) or after (1) the selected one among those that wait.
 export function neighbour(direction) {
-  const rows = all().filter((row) => row === selected || isOpen(row));
-  const at = rows.indexOf(selected);
-  return at < 0 ? rows.at(direction > 0 ? 0 : -1) : rows[at + direction];
+  const step = direction > 0 ? "nextElementSibling" : "previousElementSibling";
+  let row = selected ? selected[step] : list[direction > 0 ? "firstElementChild" : "lastElementChild"];
+  while (row && !isOpen(row)) row = row[step];
+  return row ?? undefined;
 }
 
 export function move(direction) {
@@ -74,6 +77,8 @@ function fill(row, data) {
     id: data.id, state: data.state, risk: data.risk, rank: data.risk_rank, opened: data.opened_at,
     text: data.search, digest: data.digest, view: data.view_digest, decidable: data.can_decide ? "yes" : "no",
   });
+  if (data.asleep_until) dataset.asleep = data.asleep_until;
+  else delete dataset.asleep;
   row.querySelector("a").href = data.url;
   const risk = row.querySelector(".risk");
   risk.className = `risk ${data.risk}`;
@@ -92,6 +97,7 @@ function fill(row, data) {
   pick.disabled = !data.can_decide || data.risk === "high";
   pick.setAttribute("aria-label", `Select ${data.tool}: ${data.sentence}`);
   tick(row);
+  tell("fill", row);
 }
 
 function showClaim(row, name) {
@@ -113,22 +119,52 @@ function comesBefore(row, data) {
   return opened === 0 ? row.dataset.id < data.id : opened < 0;
 }
 
+// The row that `data` goes in front of; null for the end. The list is in order but for the rows that are astray.
 function placeFor(data) {
-  return all().find((row) => !comesBefore(row, data)) ?? null;
+  const rows = list.children;
+  if (astray.size > 0) return all().find((row) => !comesBefore(row, data)) ?? null;
+  let [low, high] = [0, rows.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (comesBefore(rows[middle], data)) low = middle + 1;
+    else high = middle;
+  }
+  return rows[low] ?? null;
+}
+
+function put(data, place, look) {
+  const row = blank.content.firstElementChild.cloneNode(true);
+  fill(row, data);
+  if (look) row.classList.add(look);
+  list.insertBefore(row, place);
+  byId.set(data.id, row);
+  return row;
 }
 
 function insert(data, place) {
-  const row = blank.content.firstElementChild.cloneNode(true);
-  fill(row, data);
-  row.classList.add("fresh");
-  list.insertBefore(row, place);
+  const row = put(data, place, "fresh");
   tell("change");
   return row;
 }
 
+// The rest of a long queue, in its order: rows that were there all along, so nothing is new about them.
+export function append(found) {
+  for (const data of found) if (!isKnown(data.id)) put(data, placeFor(data));
+  tell("change");
+}
+
+// Asked once for all rows that come together: each answer would have the page laid out anew.
+function isElsewhere() {
+  if (elsewhere === null) {
+    elsewhere = !list.matches(":hover") && list.scrollTop === 0;
+    setTimeout(() => { elsewhere = null; }, 0);
+  }
+  return elsewhere;
+}
+
 // Whether a row put in front of `place` would move a waiting call that the reader may be about to click or is reading.
 function wouldDisturb(place) {
-  if (!list.matches(":hover") && list.scrollTop === 0) return false;
+  if (isElsewhere()) return false;
   for (let row = place; row; row = row.nextElementSibling) if (isOpen(row)) return true;
   return false;
 }
@@ -150,10 +186,10 @@ function arrive(data) {
 function bringHome() {
   for (const row of astray) {
     if (row.contains(document.activeElement)) continue;
-    astray.delete(row);
     row.remove();
     const { id, rank, opened } = row.dataset;
     list.insertBefore(row, placeFor({ id, risk_rank: Number(rank), opened_at: opened }));
+    astray.delete(row);
   }
 }
 
@@ -163,8 +199,9 @@ function showNews() {
 }
 
 export function letIn() {
-  for (const data of held.values()) insert(data, placeFor(data));
+  for (const data of held.values()) put(data, placeFor(data), "fresh");
   held.clear();
+  tell("change");
   showNews();
   list.scrollTop = 0;
 }
@@ -184,8 +221,7 @@ export function upsert(data) {
 
 // A call that waits no more: its row stays where it is, struck out, until nobody can be about to click there.
 export function settle(id, state) {
-  held.delete(id);
-  showNews();
+  if (held.delete(id)) showNews();
   const row = rowOf(id);
   if (!row || row.dataset.state === state) return;
   row.dataset.state = state;
@@ -208,6 +244,8 @@ function sweep() {
   for (const [row, at] of settledAt) {
     if (row === selected || performance.now() - at < LINGER) continue;
     settledAt.delete(row);
+    astray.delete(row);
+    byId.delete(row.dataset.id);
     row.remove();
     tell("change");
   }

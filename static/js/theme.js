@@ -7,18 +7,19 @@ const FACES = {
   dark: ["#i-moon", "dark"],
 };
 
-function current() {
+export function current() {
   return document.documentElement.dataset.theme ?? "system";
 }
 
-function show(button) {
+function show() {
+  const button = document.getElementById("theme");
   const [icon, words] = FACES[current()];
   button.querySelector("use").setAttribute("href", icon);
   button.setAttribute("aria-label", `Colours: ${words}`);
   button.title = `Colours: ${words}`;
 }
 
-function choose(theme) {
+export function choose(theme) {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
   try {
@@ -27,15 +28,15 @@ function choose(theme) {
   } catch {
     // The choice holds for this page only.
   }
+  show();
 }
 
 export function startTheme() {
   const button = document.getElementById("theme");
   if (!button) return;
   button.hidden = false;
-  show(button);
+  show();
   button.addEventListener("click", () => {
     choose(ORDER[(ORDER.indexOf(current()) + 1) % ORDER.length]);
-    show(button);
   });
 }

@@ -2,6 +2,9 @@
 
 const SIZES = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 const SOON = 60;
+const ONE_UNIT = new Set(["age", "left-short"]);
+const due = new WeakMap();
+const shownFor = new WeakMap();
 const offset = Date.parse(document.body.dataset.now) - Date.now();
 
 export function serverNow() {
@@ -30,18 +33,33 @@ const MODES = {
   "left-short": (ahead) => (ahead > 0 ? duration(ahead, 1) : "over"),
 };
 
+// When the text of a time may be another one: at its next full minute, where seconds are not shown.
+function isFresh(element, now) {
+  return due.get(element) > now && element.dateTime === shownFor.get(element);
+}
+
+function note(element, now, ahead, time) {
+  const units = ONE_UNIT.has(time) ? 60 : 600;
+  const rest = ahead > 0 ? ahead % 60 : 60 - (-ahead % 60);
+  due.set(element, Math.abs(ahead) > units + 60 ? now + Math.min(rest, 60) * 1000 : 0);
+  shownFor.set(element, element.dateTime);
+}
+
 export function tick(root = document) {
   const now = serverNow();
   for (const element of root.querySelectorAll("time[data-time]")) {
+    if (isFresh(element, now)) continue;
     const { time } = element.dataset;
     const ahead = (Date.parse(element.dateTime) - now) / 1000;
     const text = MODES[time](ahead);
     if (element.textContent !== text) element.textContent = text;
     if (time.startsWith("left")) element.classList.toggle("soon", ahead < SOON);
+    note(element, now, ahead, time);
   }
 }
 
 export function setTime(element, iso) {
+  due.delete(element);
   element.dateTime = iso;
   element.title = new Date(iso).toLocaleString();
 }

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from routekit_site.tenancy.templatetags.screens import modules_of
+
 PROJECT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((PROJECT / "static" / "js").rglob("*.js"))
 STYLES = sorted((PROJECT / "static" / "css").rglob("*.css"))
@@ -18,10 +20,22 @@ def _weight(files: list[Path]) -> int:
     return sum(len(gzip.compress(file.read_bytes())) for file in files)
 
 
-def test_scripts_and_styles_stay_small() -> None:
-    assert SCRIPTS
+ENTRIES = sorted({name for page in TEMPLATES for name in re.findall(r'{% module "([^"]+)" %}', page.read_text())})
+
+
+def test_the_queue_is_among_the_pages_that_are_weighed() -> None:
+    assert "queue-page.js" in ENTRIES
+    assert "rows.js" in modules_of("queue-page.js")
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_what_a_page_loads_of_scripts_stays_small(entry: str) -> None:
+    loaded = {entry, *modules_of(entry)}
+    assert _weight([script for script in SCRIPTS if script.name in loaded]) <= 30 * 1024
+
+
+def test_styles_stay_small_all_together() -> None:
     assert STYLES
-    assert _weight(SCRIPTS) <= 30 * 1024
     assert _weight(STYLES) <= 12 * 1024
 
 

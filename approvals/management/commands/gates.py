@@ -38,7 +38,7 @@ class Command(PersonCommand):
 
     def _show(self, user: User, membership: Membership, gate: ApprovalGate, *, as_json: bool) -> None:
         check_view_gate(user, gate)
-        (row,) = pages.rows([gate], membership, database_now())
+        (row,) = pages.rows(ApprovalGate.objects.filter(pk=gate.pk), membership, database_now())
         if as_json:
             why_not = pages.why_not(user, gate)
             self.print_json({**row.as_json(), "why_not": why_not, "presentation": gate.presentation})

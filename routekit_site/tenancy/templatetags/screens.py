@@ -6,10 +6,14 @@ import json
 import re
 import unicodedata
 from datetime import datetime
+from functools import lru_cache
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from django import template
+from django.contrib.staticfiles import finders
+from django.templatetags.static import static
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime, now
@@ -164,6 +168,20 @@ def iso(value: datetime) -> str:
 
 
 @register.filter
+def seconds(value: object) -> str:
+    """A duration in seconds, for reading; "none" for what is no number (a template's word for nothing)."""
+    if not isinstance(value, int | float):
+        return "none"
+    return duration(value) if value >= 1 else "under 1 s"
+
+
+@register.filter
+def percent(value: float) -> str:
+    """A share from 0 to 1 in whole percent."""
+    return f"{value:.0%}"
+
+
+@register.filter
 def words(value: object) -> str:
     """An enumeration's value as words: `timed_out` -> `timed out`."""
     return str(value).replace("_", " ")
@@ -173,3 +191,28 @@ def words(value: object) -> str:
 def icon(name: str) -> SafeString:
     """An icon of the page's sprite, silent for screen readers; the text beside it says what it means."""
     return format_html('<svg class="icon" aria-hidden="true" focusable="false"><use href="#i-{}"/></svg>', name)
+
+
+_IMPORTED = re.compile(r"""(?:from|import) "\./([a-z-]+\.js)";""")
+
+
+@lru_cache(maxsize=32)
+def modules_of(entry: str) -> tuple[str, ...]:
+    """The modules that a module of ours imports, directly or through others, nearest first."""
+    found, todo = [entry], [entry]
+    while todo:
+        path = finders.find(f"js/{todo.pop(0)}")
+        source = Path(path).read_text(encoding="utf-8") if isinstance(path, str) else ""
+        fresh = [name for name in dict.fromkeys(_IMPORTED.findall(source)) if name not in found]
+        found += fresh
+        todo += fresh
+    return tuple(found[1:])
+
+
+@register.simple_tag
+def module(entry: str) -> SafeString:
+    """A script module of ours, with a hint for each module that it needs: all are fetched at once."""
+    hints = format_html_join(
+        "", '<link rel="modulepreload" href="{}">', ((static(f"js/{m}"),) for m in modules_of(entry))
+    )
+    return format_html('{}<script type="module" src="{}"></script>', hints, static(f"js/{entry}"))

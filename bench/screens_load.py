@@ -1,0 +1,88 @@
+"""Opens gates and closes gates for `bench.screens`, and says when each commit was done, one JSON line each.
+
+`fill N` opens N gates of the demo's tenant. `move N` opens and withdraws by turns, N moves a second, until it is told
+to stop; the number of waiting gates stays the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import sys
+import time
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+
+def house_of_demo() -> Any:
+    """The tests' house, on the demo's people and tenant."""
+    from django.utils import timezone  # noqa: PLC0415 - models can be read after setup only
+
+    from routekit_site.tenancy.models import Tenant, User  # noqa: PLC0415
+    from tests.fixtures.gates import House  # noqa: PLC0415
+
+    people = {user.username: user for user in User.objects.all()}
+    cast_of_demo = SimpleNamespace(acme=Tenant.objects.get(slug="acme"), **people)
+    return House(cast("Any", cast_of_demo), timezone.now(), itertools.count(1))
+
+
+def opened(house: Any, number: int) -> Any:
+    """One more gate: a text of some lines, with something to mask in it."""
+    text = "".join(f"line {line} for mara.lind@example.org\n" for line in range(number % 20 + 1))
+    return house.open({"path": f"reports/{number}.txt", "text": text})
+
+
+def tell(what: str, gate: Any) -> None:
+    print(json.dumps({"what": what, "gate": str(gate), "at": time.time()}), flush=True)
+
+
+def fill(house: Any, rows: int) -> None:
+    """Open so many, one a second until now; all in one transaction, since nobody looks yet."""
+    from django.db import transaction  # noqa: PLC0415
+
+    with transaction.atomic():
+        for number in range(rows):
+            opened(replace(house, now=house.now - timedelta(seconds=rows - number)), number)
+
+
+def move(house: Any, a_second: int) -> None:
+    """Open, withdraw, open, withdraw; a move that comes late is followed by the next at once."""
+    from django.db import transaction  # noqa: PLC0415
+    from django.utils import timezone  # noqa: PLC0415
+
+    from approvals import gates  # noqa: PLC0415
+    from approvals.models import ApprovalGate  # noqa: PLC0415
+
+    waiting = list(ApprovalGate.objects.pending().values_list("run_id", "id"))
+    random.Random(5).shuffle(waiting)  # noqa: S311 - which ones go is of no consequence
+    due = time.monotonic()
+    for number in itertools.count(1):
+        due += 1 / a_second
+        time.sleep(max(0.0, due - time.monotonic()))
+        if number % 2:
+            found = opened(replace(house, now=timezone.now()), number)
+            waiting.append((found.gate.run_id, found.gate.id))
+            tell("opened", found.gate.id)
+        else:
+            run_id, gate_id = waiting.pop(0)
+            with transaction.atomic():
+                gates.withdraw(run_id, now=timezone.now(), why="The job was cancelled.")
+            tell("closed", gate_id)
+
+
+def main() -> None:
+    """Run one of the two commands."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "routekit_site.settings")
+    import django  # noqa: PLC0415
+
+    django.setup()
+    command, number = sys.argv[1], int(sys.argv[2])
+    {"fill": fill, "move": move}[command](house_of_demo(), number)
+
+
+if __name__ == "__main__":
+    main()
