@@ -90,7 +90,9 @@ def holders(gates: Iterable[ApprovalGate], now: datetime) -> dict[uuid.UUID, Hol
 
 
 def _waiting(gate_id: uuid.UUID, user: User) -> ApprovalGate:
-    gate = ApprovalGate.objects.filter(pk=gate_id).first()
+    # Locked before anything else, as everywhere: the claim's foreign key is checked at the commit and wants the row,
+    # and a decision that holds it may be waiting for the tenant's head, which the claim's feed entry holds by then.
+    gate = ApprovalGate.objects.select_for_update().filter(pk=gate_id).first()
     if gate is None:
         raise NotVisible
     check_decide(user, gate)
