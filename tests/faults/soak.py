@@ -23,6 +23,7 @@ import redis
 from tests.faults import arena as arenas
 from tests.faults.arena import Arena
 from tests.faults.invariants import effects
+from tests.fixtures.polling import eventually
 from tests.fixtures.services import free_services
 
 IN_FLIGHT = 8
@@ -54,12 +55,12 @@ class Soak:
     def run(self, count: int, seconds: float) -> None:
         """Inject `count` faults, or as many as `seconds` allow: one counts when a process has met it."""
         faults: list[tuple[int, Callable[[], None]]] = [
-            (30, self._slot),
-            (8, self._backends),
-            (8, self._cut_database),
-            (8, self._cut_broker),
-            (4, self._flush),
-            (3, self._freeze),
+            (60, self._slot),
+            (16, self._backends),
+            (16, self._cut_database),
+            (16, self._cut_broker),
+            (8, self._flush),
+            (6, self._freeze),
             (1, self._worker),
         ]
         weights, acts = [weight for weight, _ in faults], [act for _, act in faults]
@@ -67,8 +68,9 @@ class Soak:
         while self.total() < count and time.monotonic() - begun < seconds:
             self._keep_busy()
             self._points()
-            if self.chance.random() < 0.5:
-                with contextlib.suppress(psycopg.Error, redis.RedisError, OSError):
+            # One in two rounds breaks something from outside, too, where somebody is there to be hit.
+            if self.chance.random() < 0.5 and self.arena.slots():
+                with contextlib.suppress(psycopg.Error, redis.RedisError, OSError, AssertionError):
                     self.chance.choices(acts, weights)[0]()
             with contextlib.suppress(psycopg.Error, httpx.HTTPError):
                 self.arena.decide_all(most=4)
@@ -127,6 +129,14 @@ class Soak:
     def _worker(self) -> None:
         self.arena.restart("worker")
         self.injected["whole worker killed"] += 1
+        # Breaking a worker that is still starting breaks nothing.
+        eventually(self.arena.slots, within=120, what="the worker's slots")
+        moved = self._moved()
+        eventually(lambda: self._moved() > moved, within=120, what="a run moves")
+
+    def _moved(self) -> int:
+        """How many events all runs have by now."""
+        return int(self.arena.ask("SELECT count(*) FROM traces_traceevent")[0][0])
 
 
 def main(count: int = 2000, seed: int = 1, seconds: int = 86400) -> int:
