@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet --no-inp
 CHECKED := DJANGO_SETTINGS_MODULE=tests.settings
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check coverage audit format migrations constraints bench-redaction bench-sandbox test-mutation test-races test-fuzz clean
+.PHONY: help run test check coverage audit format migrations constraints bench bench-redaction bench-sandbox test-mutation test-races test-fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -67,6 +67,9 @@ migrations: $(VENV)/.development ## Make migrations for changed models
 
 constraints: $(VENV)/.development ## Pin the versions that are installed now
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools > constraints.txt
+
+bench: $(VENV)/.development ## Measure the whole system on PostgreSQL and Redis, beside LangGraph and DBOS if the bench extra is installed
+	$(BIN)/python -m bench.durability $(BENCH)
 
 coverage: $(VENV)/.development ## Measure what the tests reach, branches and templates too; fails below 95 %
 	$(BIN)/coverage erase

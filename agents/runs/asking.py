@@ -62,7 +62,7 @@ def ask(held: Held, run: Run, now: datetime, *, stop: Callable[[], bool]) -> boo
     request = ModelRequest(
         model=run.agent.model,
         instructions=run.agent.instructions,
-        messages=messages_of(run),
+        messages=messages_of(run, held.answers),
         tools=offers,
         timeout=case.runtime.timeout,
     )

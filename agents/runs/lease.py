@@ -21,6 +21,7 @@ from agents import integrity, journal
 from agents.errors import AgentHalted, LeaseLost
 from agents.models import Run, RunQuerySet, ToolCall
 from agents.states import RUN_TRANSITIONS, CallState, RunState
+from agents.turn import Told
 from routekit_site.tenancy.clock import clock_slot
 from routekit_site.tenancy.halts import halted
 from routekit_site.tenancy.statements import Query, slot, update
@@ -41,6 +42,8 @@ class Held:
     tenant_id: int = 0
     agent_id: int = 0
     contained: frozenset[str] = frozenset()
+    # What the model answered so far, kept by `transcript` for as long as this worker holds the run.
+    answers: list[tuple[str, tuple[Told, ...]]] = field(default_factory=list)
 
     def stop(self) -> bool:
         """Whether the run was cancelled, the kill switch was thrown, or another worker holds the run now."""

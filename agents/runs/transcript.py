@@ -15,10 +15,13 @@ from approvals.presentation import Step
 from routekit_site.tenancy.encryption import unseal
 from routekit_site.tenancy.statements import Query, slot
 
+# What the model answered at one step, and what it is told of the calls in it.
+Answer = tuple[str, tuple[Told, ...]]
+
 _DETAIL = 500
 
-_CALLS = Query(lambda: ToolCall.objects.filter(run=slot("run")).in_order())
-_REPLIES = Query(lambda: ModelReply.objects.filter(run=slot("run")).order_by("step"))
+_CALLS = Query(lambda: ToolCall.objects.filter(run=slot("run"), step__gt=slot("after")).in_order())
+_REPLIES = Query(lambda: ModelReply.objects.filter(run=slot("run"), step__gt=slot("after")).order_by("step"))
 _LATEST = Query(
     lambda: (
         ToolCall.objects.filter(run=slot("run"), state__in=[CallState.SUCCEEDED, CallState.FAILED])
@@ -28,26 +31,31 @@ _LATEST = Query(
 )
 
 
-def messages_of(run: Run) -> tuple[Message, ...]:
+def messages_of(run: Run, kept: list[Answer] | None = None) -> tuple[Message, ...]:
     """All messages of a run whose latest calls are settled.
+
+    `kept` are the answers of its first steps as they were read and checked before, and gains those that came since:
+    what is settled never changes, so whoever holds a run reads and opens each step once, however long the run grows.
 
     Raises:
         StateChanged: one of its rows is not as the application wrote it.
     """
+    kept = [] if kept is None else kept
     calls: dict[int, list[ToolCall]] = defaultdict(list)
-    for call in _CALLS.all(run=run.pk):
+    for call in _CALLS.all(run=run.pk, after=len(kept)):
         integrity.check_call(call)
         calls[call.step].append(call)
-    answers = []
-    for reply in _REPLIES.all(run=run.pk):
+    answers: list[Answer] = []
+    for reply in _REPLIES.all(run=run.pk, after=len(kept)):
         text = str(unseal(reply.text_sealed))
         integrity.check_reply(reply, text, calls[reply.step])
         answers.append((text, tuple(_checked(call, run.tenant_id) for call in calls[reply.step])))
-    if len(answers) != run.steps:
+    kept += answers
+    if len(kept) != run.steps:
         raise StateChanged(f"the number of replies of run {run.pk}")
     prompt = str(unseal(run.prompt_sealed))
     integrity.check_prompt(run, prompt)
-    return conversation(prompt, answers)
+    return conversation(prompt, kept)
 
 
 def arguments_of(call: ToolCall) -> Any:
