@@ -72,7 +72,7 @@ def test_p5_thread_bomb_with_small_stacks(host: Host) -> None:
 
 @pytest.mark.parametrize("how", ["bytearray", "mmap", "list"])
 def test_p7_memory_bomb(host: Host, how: str) -> None:
-    outcome = host.run("memory", how=how, policy=SHORT)
+    outcome = host.run("memory", how=how, policy={"limits": {"timeout": 25, "memory_mb": 128}})
     assert outcome.kind == "resources" if not outcome.succeeded else outcome.value == "ENOMEM"
     assert host.run("fine").value == "fine"
 
