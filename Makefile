@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet --no-inp
 CHECKED := DJANGO_SETTINGS_MODULE=tests.settings
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check coverage audit format migrations constraints bench bench-redaction bench-sandbox test-mutation test-races test-fuzz clean
+.PHONY: help run test check coverage audit format migrations constraints bench bench-redaction bench-sandbox bench-traces test-mutation test-races test-fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18

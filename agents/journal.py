@@ -68,6 +68,8 @@ def executed(run: Run, call: ToolCall, *, now: datetime) -> None:
             "run": str(run.id),
             "call": str(call.id),
             "gate": str(call.gate_id) if call.gate_id else None,
+            "agent": run.agent_id,
+            "agent_version": run.agent_version,
             "tool": call.tool,
             "arguments": call.arguments_digest,
             "state": str(call.state),

@@ -140,6 +140,7 @@ class Run(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     waiting_since = models.DateTimeField(null=True, blank=True)
     clock_started_at = models.DateTimeField(null=True, blank=True)
+    raw_forgotten_at = models.DateTimeField(null=True, blank=True)
     worked_milliseconds = models.PositiveBigIntegerField(default=0)
     waited_milliseconds = models.PositiveBigIntegerField(default=0)
     fence = models.PositiveIntegerField(default=0)
@@ -201,6 +202,9 @@ class Run(models.Model):
                 fields=["state", "lease_until"],
                 condition=Q(state__in=[RunState.QUEUED, RunState.RUNNING, RunState.WAITING]),
                 name="run_to_sweep",
+            ),
+            models.Index(
+                fields=["tenant", "finished_at"], condition=Q(raw_forgotten_at=None), name="run_with_raw_values"
             ),
         ]
 

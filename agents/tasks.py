@@ -11,19 +11,23 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
-from django.db import close_old_connections, connection
+from django.db import DatabaseError, close_old_connections, connection, transaction
 from structlog.contextvars import bound_contextvars
 
-from agents import execution, replay, runs
+from agents import execution, replay, retention, runs
 from routekit_site.tenancy import heartbeats
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.outages import is_outage
+from traces.errors import TraceError
 
 logger = logging.getLogger(__name__)
+
+_MAX_BATCHES = 200
 
 
 def worker_name() -> str:
@@ -66,6 +70,25 @@ def replay_live(replay_id: str, **_kwargs: Any) -> None:
         logger.warning("a bell rang for something that is no replay; it is ignored")
         return
     replay.perform(key)
+
+
+@shared_task(name="agents.tasks.forget_raw")
+def forget_raw(**_kwargs: Any) -> None:
+    """Delete the raw values whose time is over, one transaction a batch; the next run goes on where this one stops."""
+    close_old_connections()
+    now = database_now()
+    for policy in retention.raw_retentions():
+        try:
+            _forget_raw_of(policy, now)
+        except (DatabaseError, TraceError) as error:
+            logger.warning("retention of raw values stopped (%s); it goes on later", type(error).__name__)
+
+
+def _forget_raw_of(policy: retention.RawRetention, now: datetime) -> None:
+    for _ in range(_MAX_BATCHES):
+        with transaction.atomic(durable=True):
+            if not retention.forget_raw(policy, now):
+                return
 
 
 @shared_task(name="agents.tasks.sweep")

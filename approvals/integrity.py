@@ -11,11 +11,14 @@ from approvals.binding import difference, digest_of, view_digest_of
 from approvals.errors import BadExpression, NotCanonical
 from approvals.models import ApprovalGate, Decision, DecisionKind
 from approvals.signing import is_signed
+from approvals.states import GateState
 from approvals.types import ApproverRequirement, Binding
 from routekit_site.tenancy.encryption import unseal
-from routekit_site.tenancy.errors import DecryptionFailed
+from routekit_site.tenancy.errors import DecryptionFailed, ValueForgotten
 
 Difference = dict[str, Any]
+
+_USABLE = frozenset({GateState.PENDING, GateState.APPROVED})
 
 
 def stored_binding(gate: ApprovalGate) -> Binding:
@@ -46,6 +49,10 @@ def gate_faults(gate: ApprovalGate) -> list[Difference]:
     try:
         if digest_of(stored_binding(gate)) != gate.digest:
             found.append(_fault("The stored call is not the one that the gate was opened for."))
+    except ValueForgotten:
+        # Retention deletes the arguments of calls whose run is over. What can still be used must be whole.
+        if gate.state in _USABLE:
+            found.append(_fault("The stored arguments were deleted."))
     except (DecryptionFailed, NotCanonical):
         found.append(_fault("The stored arguments can't be read: they were changed, or their key is gone."))
     if _view_digest(gate) != gate.view_digest:

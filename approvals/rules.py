@@ -132,6 +132,8 @@ def check_remember(user: User | AnonymousUser, gate: ApprovalGate) -> Decision:
     decision = approvals.in_order().last() if gate.state in _APPROVED else None
     if decision is None:
         raise BadRule("A rule is made from an approval that stands.")
+    if not gate.arguments_sealed:
+        raise BadRule("The arguments of this call were deleted, because their time was over. Take a newer approval.")
     return decision
 
 

@@ -222,6 +222,8 @@ CELERY_BEAT_SCHEDULE = {
     "tell": {"task": "approvals.tasks.tell", "schedule": 2.0, "options": {"expires": 5}},
     "forget-notices": {"task": "approvals.tasks.forget_notices", "schedule": 3600.0, "options": {"expires": 600}},
     "forget": {"task": "traces.tasks.forget", "schedule": 900.0, "options": {"expires": 600}},
+    "forget-raw": {"task": "agents.tasks.forget_raw", "schedule": 900.0, "options": {"expires": 600}},
+    "note-heads": {"task": "traces.tasks.note_heads", "schedule": 3600.0, "options": {"expires": 600}},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 

@@ -25,7 +25,9 @@ BEGIN
         RETURN OLD;
     END IF;
     IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = '{_EVENTS}' THEN
-        IF {_ROTATION} AND to_jsonb(OLD) - 'payload_sealed' = to_jsonb(NEW) - 'payload_sealed'
+        -- `words` is computed by PostgreSQL after this trigger, from the payload alone.
+        IF {_ROTATION}
+            AND to_jsonb(OLD) - 'payload_sealed' - 'words' = to_jsonb(NEW) - 'payload_sealed' - 'words'
             AND to_jsonb(OLD) ->> 'payload_sealed' IS NOT NULL AND to_jsonb(NEW) ->> 'payload_sealed' IS NOT NULL THEN
             RETURN NEW;
         END IF;

@@ -6,6 +6,7 @@ What a link gives is made anew when it is opened and must be, byte for byte, wha
 from __future__ import annotations
 
 import hashlib
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from uuid import UUID
 
 import orjson
 from django.core import signing
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from routekit_site.tenancy.access import can_capability
 from routekit_site.tenancy.encryption import fingerprint
@@ -33,6 +36,7 @@ from traces.timeline import event_of
 
 LINK_LIFE = timedelta(days=7)
 _SALT = "traces.export"
+_ID_FIELDS = ("traceId", "spanId", "parentSpanId")
 # Everything that redaction knows, whatever the tenant has switched off.
 _ALL_EYES = PIIRedactionHook(mode="typed", redact_ips=True)
 
@@ -113,6 +117,19 @@ def prepare(trace: Trace, form: Format) -> Export:
         content = orjson.dumps(otlp(RunFacts(trace.pk, trace.agent_name, trace.state), events, last))
     found = Counter(str(span.label) for span in _ALL_EYES.compile().spans(content.decode()))
     return Export(trace.pk, trace.tenant_id, form, content, dict(found))
+
+
+def as_protobuf(content: bytes) -> bytes:
+    """An OTLP export as protobuf (`ExportTraceServiceRequest`), the encoding that every OTLP/HTTP endpoint takes."""
+    body = orjson.loads(content)
+    for resource in body["resourceSpans"]:
+        for scope in resource["scopeSpans"]:
+            for span in scope["spans"]:
+                # OTLP writes ids as hex in JSON, where protobuf's own JSON mapping reads base64.
+                ids = {key: b64encode(bytes.fromhex(span[key])).decode() for key in _ID_FIELDS if key in span}
+                span.update(ids)
+    message: bytes = ParseDict(body, ExportTraceServiceRequest()).SerializeToString()
+    return message
 
 
 def note(export: Export, actor: str, now: datetime, how: str) -> None:

@@ -2,7 +2,7 @@
 
 Each entry's hash is SHA-256 over the canonical JSON (RFC 8785) of the entry and the hash before it, so a change, a
 gap or a swap anywhere breaks the chain there. Whoever can rewrite the whole table can rewrite the chain: note a head's
-hash (`manage.py verify_ledger` prints it) outside of the database, and give it to `--expect` later.
+hash outside of the database (`manage.py verify_ledger` prints it, the log gets it hourly) and give it to `--expect`.
 """
 
 from __future__ import annotations
@@ -187,10 +187,32 @@ def _forgotten_without_record(tenant_id: int, head: TenantHead) -> Iterator[Faul
 def verify(tenant_id: int) -> list[Fault]:
     """Check the whole chain of a tenant; an empty list means that it holds.
 
-    Each fault names the entry: "changed", "missing", "inserted", "reordered" or "unlinked".
+    Each fault names the entry: "changed", "missing", "inserted", "reordered" or "unlinked"; or it is "unreadable" (of
+    number 0), where somebody has put something into the table that is no entry at all.
     """
     head = TenantHead.objects.filter(pk=tenant_id).first() or TenantHead(tenant_id=tenant_id)
-    return [*_forgotten_without_record(tenant_id, head), *_faults(tenant_id, head)]
+    found = list(_forgotten_without_record(tenant_id, head))
+    try:
+        for fault in _faults(tenant_id, head):
+            found.append(fault)  # noqa: PERF402 - what was found before an unreadable entry counts
+    except (DatabaseError, ValueError, TypeError, AttributeError, rfc8785.CanonicalizationError) as error:
+        found.append(Fault(0, "unreadable", f"the ledger can't be read to its end ({type(error).__name__})"))
+    return found
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a tenant's ledger ends: the slug of the tenant, the number of the last entry, and its hash."""
+
+    tenant: str
+    number: int
+    hash: str
+
+
+def heads() -> list[End]:
+    """Where each ledger that has entries ends."""
+    rows = TenantHead.objects.filter(ledger_number__gt=0).order_by("tenant__slug")
+    return [End(*row) for row in rows.values_list("tenant__slug", "ledger_number", "ledger_hash")]
 
 
 def holds_hash(tenant_id: int, entry_hash: str) -> bool:

@@ -83,7 +83,7 @@ def _name(interval: Interval) -> str:
         return "chat"
     if interval.kind is IntervalKind.TOOL:
         return f"execute_tool {interval.label}"
-    return f"{interval.kind} {interval.label}"
+    return interval.kind.value if interval.label == interval.kind else f"{interval.kind} {interval.label}"
 
 
 def _span(run: RunFacts, interval: Interval, events: Mapping[int, Event], origin: datetime) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchVectorField
 from django.db import connection, models
@@ -16,20 +18,30 @@ from traces.models import Trace, TraceEvent
 
 MAX_TERM = 200
 _RECENT_HEADS = 500
-_RARE = 10_000
+_RARE = 2_000
 
 
 class _Words(Func):
-    """The words of a payload as PostgreSQL's index `trace_event_words` holds them."""
+    """The words of a payload: a column that PostgreSQL keeps by itself and that no model knows, beside `payload`.
 
-    template = 'jsonb_to_tsvector(\'simple\', %(expressions)s, \'["string", "numeric", "key"]\')'
+    Computed for each row that a search looks at, they would cost 0.1 ms a row.
+    """
+
     output_field = SearchVectorField()
+
+    def as_postgresql(self, compiler: Any, _connection: Any) -> tuple[str, Any]:
+        """The column of the same table, under whatever alias the query gives it."""
+        payload, parameters = compiler.compile(self.source_expressions[0])
+        return f'{payload.removesuffix(_PAYLOAD)}"words"', parameters
+
+
+_PAYLOAD = '"payload"'
 
 
 def _events_with(term: str) -> QuerySet[TraceEvent]:
     if connection.vendor == "postgresql":
         query = SearchQuery(term, config="simple", search_type="websearch")
-        return TraceEvent.objects.annotate(words=_Words("payload")).filter(words=query)
+        return TraceEvent.objects.annotate(found_in=_Words("payload")).filter(found_in=query)
     # SQLite keeps JSON as text in which letters beyond ASCII are written as escapes.
     escaped = json.dumps(term)[1:-1]
     return TraceEvent.objects.annotate(text=Cast("payload", TextField())).filter(
@@ -70,16 +82,34 @@ def having(traces: QuerySet[Trace], field: str, value: str) -> QuerySet[Trace]:
     return traces.annotate(**{f"{field}_text": Cast(field, TextField())}).filter(**{f"{field}_text__contains": quoted})
 
 
-def values_met(traces: QuerySet[Trace], field: str) -> list[str]:
-    """What the list `field` holds in the newest traces; a bounded look, whatever the size of the table."""
-    recent = traces.order_by("-started_at").values_list(field, flat=True)[:_RECENT_HEADS]
-    return sorted({str(value) for values in recent for value in values})
+@dataclass(frozen=True)
+class Met:
+    """What the newest traces met: the choices of the filters, each in order. Submitters are (id, username)."""
+
+    states: tuple[str, ...]
+    agents: tuple[str, ...]
+    submitters: tuple[tuple[int, str], ...]
+    tools: tuple[str, ...]
+    decisions: tuple[str, ...]
+    reviewers: tuple[str, ...]
 
 
-def recent_values(traces: QuerySet[Trace], *fields: str) -> list[tuple[object, ...]]:
-    """Distinct values of columns in the newest traces, in order; bounded likewise."""
-    recent = traces.order_by("-started_at").values_list(*fields)[:_RECENT_HEADS]
-    return sorted({tuple(values) for values in recent}, key=str)
+def recently_met(traces: QuerySet[Trace]) -> Met:
+    """What the newest traces met, by one statement; a bounded look, whatever the size of the table."""
+    columns = ("state", "agent_name", "submitter_id", "submitter__username", "tools", "decisions", "reviewers")
+    rows = list(traces.order_by("-started_at").values_list(*columns)[:_RECENT_HEADS])
+
+    def listed(place: int) -> tuple[str, ...]:
+        return tuple(sorted({str(value) for row in rows for value in row[place]}))
+
+    return Met(
+        states=tuple(sorted({row[0] for row in rows})),
+        agents=tuple(sorted({row[1] for row in rows})),
+        submitters=tuple(sorted({(row[2], row[3]) for row in rows}, key=lambda each: each[1])),
+        tools=listed(4),
+        decisions=listed(5),
+        reviewers=listed(6),
+    )
 
 
 def duration() -> models.ExpressionWrapper[CombinedExpression]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
@@ -20,6 +21,32 @@ from traces.models import FeedEntry, LedgerEntry, RetentionPermit, RetentionPoli
 ACTOR = "retention"
 FEED_DAYS = 7
 _FEED_KEPT = 10_000
+
+
+@dataclass(frozen=True)
+class RawRetention:
+    """For how many days after a run's end a tenant keeps its raw values; the floors that hold them delete them."""
+
+    tenant_id: int
+    days: int
+
+
+def raw_retentions() -> list[RawRetention]:
+    """The tenants that ask for raw values to be deleted."""
+    asking = RetentionPolicy.objects.filter(legal_hold=False).exclude(raw_days=None)
+    return [RawRetention(tenant_id, days) for tenant_id, days in asking.values_list("tenant_id", "raw_days") if days]
+
+
+def note_raw(policy: RawRetention, *, runs: int, values: int, first: datetime, last: datetime, now: datetime) -> None:
+    """Write into the ledger that the raw values of so many runs, which finished between two times, were deleted."""
+    facts = {
+        "raw_runs": runs,
+        "raw_values": values,
+        "finished_from": str(first),
+        "finished_to": str(last),
+        "days": policy.days,
+    }
+    ledger.append(tenant_id=policy.tenant_id, kind=LedgerKind.RETENTION, actor=ACTOR, facts=facts, now=now)
 
 
 def policies() -> list[RetentionPolicy]:
@@ -45,15 +72,16 @@ def _permit(tenant_id: int) -> Iterator[None]:
     permit.delete()
 
 
-def _held(tenant_id: int) -> bool:
+def is_held(tenant_id: int) -> bool:
     """Whether a legal hold was set since the policies were read; the row is locked, so none is set meanwhile."""
+    _require_transaction()
     return RetentionPolicy.objects.select_for_update().filter(pk=tenant_id, legal_hold=True).exists()
 
 
 def forget_traces(policy: RetentionPolicy, now: datetime, limit: int = 100) -> int:
     """Delete the oldest finished traces that are past `trace_days`, with their events; at most `limit` traces."""
     _require_transaction()
-    if policy.trace_days is None or _held(policy.tenant_id):
+    if policy.trace_days is None or is_held(policy.tenant_id):
         return 0
     until = now - timedelta(days=policy.trace_days)
     old = Trace.objects.filter(tenant_id=policy.tenant_id, finished_at__lt=until).order_by("finished_at")
@@ -82,7 +110,7 @@ def forget_ledger(policy: RetentionPolicy, now: datetime, limit: int = 1000) -> 
     tenant's head and in a retention entry of the chain itself, so that `ledger.verify` holds what is left.
     """
     _require_transaction()
-    if policy.ledger_days is None or _held(policy.tenant_id):
+    if policy.ledger_days is None or is_held(policy.tenant_id):
         return 0
     head = TenantHead.objects.select_for_update().filter(pk=policy.tenant_id).first()
     if head is None:

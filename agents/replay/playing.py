@@ -25,6 +25,7 @@ from agents.types import MAX_CALLS_PER_STEP
 from approvals import manifests
 from approvals.errors import NotCanonical, UnknownTool
 from approvals.types import Allow, Deny, NeedsApproval, Verdict
+from routekit_site.tenancy.halts import standing_for
 from traces.redactors import redact
 from traces.replay import Course, Divergence, Said, Taken, compare
 
@@ -228,6 +229,8 @@ class _Player:
 
     def _ask_model(self) -> turn.Finish | None:
         agent = self._run.agent
+        if standing_for(self._run.tenant_id, str(agent.pk)) is not None:
+            raise ReplayImpossible("The kill switch stands for this agent: no model is asked until it is lifted.")
         answers = ((text, tuple(made.told for made in calls)) for text, calls in self._round.turns)
         request = ModelRequest(
             model=agent.model,

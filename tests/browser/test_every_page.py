@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Developer, armed, select
+from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site
 
 Violations = Callable[[Page], list[str]]
@@ -72,6 +73,22 @@ def refused(complaints: Any) -> None:
 
 
 pytestmark = pytest.mark.usefixtures("refused")
+
+
+def test_a_replay_and_the_pages_of_traces(
+    as_person: Callable[..., Page], alice: Developer, accessibility_violations: Violations, look: dict[str, Any]
+) -> None:
+    run = alice.submit('calculator {"expression": "1 + 1"}')
+    eventually(lambda: alice.run(run)["state"] == "succeeded", within=60, what="the end of the run")
+    page = as_person("adam", **look)
+    site = page.url.split("/queue")[0].split("/jobs")[0]
+    trace = f"/admin/traces/trace/{run}"
+    pages = (f"{trace}/change/", f"{trace}/compare/?with={run}", "/admin/traces/trace/analysis/")
+    for address in (f"/runs/{run}/replay/", *pages):
+        page.goto(site.rstrip("/") + address)
+        page.wait_for_selector("h1")
+        assert accessibility_violations(page) == [], address
+        assert _fits(page), address
 
 
 def test_the_queue(

@@ -239,6 +239,17 @@ def test_a_live_replay_of_an_agent_whose_provider_is_gone_is_said(bench: Bench) 
         replayed(run, live=True)
 
 
+def test_a_halted_agents_model_is_not_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = bench.approve_all(bench.submit(JOB))
+    model = Model()
+    monkeypatch.setitem(PROVIDERS, "scripted", model)
+    monkeypatch.setattr("agents.replay.playing.standing_for", lambda tenant, agent: (tenant, agent))
+    with pytest.raises(ReplayImpossible, match="kill switch"):
+        replayed(run, live=True)
+    assert model.asked == []
+    assert replayed(run).divergences == ()
+
+
 def test_who_may_replay(bench: Bench, client_of: ClientOf) -> None:
     run, cast = bench.approve_all(bench.submit(JOB)), bench.cast
     codes = {

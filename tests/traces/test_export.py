@@ -187,7 +187,7 @@ def test_the_command_writes_and_sends(run: UUID, collector: tuple[str, list[byte
     out = StringIO()
     call_command("export_trace", str(run), stdout=out)
     assert json.loads(out.getvalue().splitlines()[0])["run"] == str(run)
-    call_command("export_trace", str(run), to=f"{endpoint}/v1/traces", stdout=StringIO())
+    call_command("export_trace", str(run), to=f"{endpoint}/v1/traces", encoding="json", stdout=StringIO())
     assert json.loads(bodies[0])["resourceSpans"]
     with pytest.raises(CommandError, match="did not take the trace"):
         call_command("export_trace", str(run), to=f"{endpoint}/elsewhere")

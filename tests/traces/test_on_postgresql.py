@@ -52,6 +52,17 @@ print(TraceEvent.objects.get(trace=run, number=2).payload["nul"].encode().hex(),
     assert run(site, code) == "61e2908062 [1, 1, 0, 1, 1, 0]"
 
 
+def test_a_common_word_is_found_by_walking_the_traces(site: Site) -> None:
+    code = """
+queries._RARE = 1
+with transaction.atomic():
+    recorder.open_trace(tenant_id=acme.pk, run_id=run, agent_name="A", submitter_id=alice.pk, prompt="x", now=now)
+    recorder.record(run_id=run, kind=EventKind.NOTE, payload={"text": "thither"}, now=now)
+print([queries.matching(Trace.objects.all(), term).count() for term in ("thither", "THITHER", "hither")])
+"""
+    assert run(site, code) == "[1, 1, 0]"
+
+
 @pytest.mark.parametrize("table", ["traces_traceevent", "traces_ledgerentry"])
 def test_update_and_delete_are_refused_without_a_permit(site: Site, table: str) -> None:
     run(
@@ -88,3 +99,34 @@ with transaction.atomic():
 print(gone, Trace.objects.filter(pk=run).exists(), ledger.verify(acme.pk))
 """
     assert run(site, code) == "1 False []"
+
+
+def test_keys_are_rotated_under_the_guard_which_opens_for_nothing_else(site: Site) -> None:
+    code = """
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.db import DatabaseError
+from traces import rotation
+from traces.models import EncryptionPolicy, RotationPermit
+from traces.timeline import run_timeline
+EncryptionPolicy.objects.update_or_create(tenant=acme, defaults={"encrypt_traces": True})
+with transaction.atomic():
+    recorder.open_trace(tenant_id=acme.pk, run_id=run, agent_name="A", submitter_id=alice.pk, prompt="sealed", now=now)
+    recorder.record(run_id=run, kind=EventKind.NOTE, payload={"needle": "sealed"}, now=now)
+EncryptionPolicy.objects.all().delete()
+said = [queries.matching(Trace.objects.filter(pk=run), term).count() for term in ("sealed", "note")]
+newest = Fernet.generate_key().decode()
+settings.ROUTEKIT_ENCRYPTION_KEYS = (newest, *settings.ROUTEKIT_ENCRYPTION_KEYS)
+said += [rotation.rotate((TraceEvent, "payload_sealed"), batch=1).resealed]
+settings.ROUTEKIT_ENCRYPTION_KEYS = (newest,)
+said += [run_timeline(run).locked]
+for change in ({"actor": "mallory"}, {"payload": {"a": 1}}, {"payload_sealed": None}):
+    try:
+        with transaction.atomic():
+            RotationPermit.objects.create()
+            TraceEvent.objects.filter(trace=run).update(**change)
+    except DatabaseError as error:
+        said.append("append-only" in str(error))
+print(said, RotationPermit.objects.count())
+"""
+    assert run(site, code) == "[0, 1, 2, 0, True, True, True] 0"

@@ -30,13 +30,22 @@ _COSTS: dict[str, tuple[str, Q]] = {
 }
 
 
+def met(request: HttpRequest, model_admin: Any) -> queries.Met:
+    """What the newest traces of the person's tenants met, read once a request for all filters."""
+    known: dict[str, queries.Met] = request.__dict__.setdefault("_recently_met", {})
+    if not known:
+        known["met"] = queries.recently_met(model_admin.get_queryset(request))
+    return known["met"]
+
+
 class _Column(admin.SimpleListFilter):
     """Offers the values that a column of the head has in the newest traces."""
 
+    choices_from: ClassVar[str]
+
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Value and words of each choice."""
-        found = queries.recent_values(model_admin.get_queryset(request), self.parameter_name or "")
-        return [(str(value), str(value).replace("_", " ")) for (value,) in found]
+        return [(value, value.replace("_", " ")) for value in getattr(met(request, model_admin), self.choices_from)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Trace]) -> QuerySet[Trace]:  # noqa: ARG002 - Django's signature
         """The traces with the chosen value."""
@@ -48,6 +57,7 @@ class StateFilter(_Column):
 
     title = "state"
     parameter_name = "state"
+    choices_from = "states"
 
 
 class AgentFilter(_Column):
@@ -55,6 +65,7 @@ class AgentFilter(_Column):
 
     title = "agent"
     parameter_name = "agent_name"
+    choices_from = "agents"
 
 
 class SubmitterFilter(admin.SimpleListFilter):
@@ -65,8 +76,7 @@ class SubmitterFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Those who submitted the newest traces."""
-        found = queries.recent_values(model_admin.get_queryset(request), "submitter_id", "submitter__username")
-        return [(str(key), str(name)) for key, name in found]
+        return [(str(key), name) for key, name in met(request, model_admin).submitters]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Trace]) -> QuerySet[Trace]:  # noqa: ARG002 - Django's signature
         """The traces of one person."""
@@ -83,7 +93,7 @@ class _Met(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """What the newest traces met."""
-        return [(value, value) for value in queries.values_met(model_admin.get_queryset(request), self.field)]
+        return [(value, value) for value in getattr(met(request, model_admin), self.field)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Trace]) -> QuerySet[Trace]:  # noqa: ARG002 - Django's signature
         """The traces that met it."""

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -32,6 +33,7 @@ from traces.admin.filters import (
     ToolFilter,
 )
 from traces.admin.keyset import KeysetChangeList
+from traces.analysis import analysis_of
 from traces.comparison import divergences
 from traces.downloads import as_file
 from traces.export import LINK_LIFE, Export, Format, note, prepare, token
@@ -41,6 +43,7 @@ from traces.timeline import events_of_run, run_timeline
 from traces.waterfall import duration_text
 
 _GIST = 80
+_PERIODS = (1, 7, 30)
 _REVIEWED = 4 * 1024 * 1024
 _NOTHING = SafeString("-")
 
@@ -150,7 +153,25 @@ class TraceAdmin(TenantScopedAdmin):
         compare = path(
             "<uuid:run_id>/compare/", self.admin_site.admin_view(self.compare_view), name="traces_trace_compare"
         )
-        return [share, compare, *super().get_urls()]
+        analysis = path("analysis/", self.admin_site.admin_view(self.analysis_view), name="traces_trace_analysis")
+        return [share, compare, analysis, *super().get_urls()]
+
+    def analysis_view(self, request: HttpRequest) -> HttpResponse:
+        """What each agent took lately (`?days=`), in the person's own tenants."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        asked = request.GET.get("days", "")
+        days = int(asked) if asked in map(str, _PERIODS) else _PERIODS[1]
+        tenants = own_tenants(request, self.view_capability)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Traces by agent",
+            "opts": self.opts,
+            "days": days,
+            "periods": _PERIODS,
+            "analysis": analysis_of(tenants, days=days, now=timezone.now()),
+        }
+        return TemplateResponse(request, "admin/traces/trace/analysis.html", context)
 
     def compare_view(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
         """Two runs side by side (`?with=<the other one>`): their figures, and where their tool calls part."""

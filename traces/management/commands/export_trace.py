@@ -14,6 +14,7 @@ from traces import export
 from traces.errors import TraceError
 
 _TIMEOUT = 15.0
+_CONTENT_TYPES = {"protobuf": "application/x-protobuf", "json": "application/json"}
 
 
 class Command(BaseCommand):
@@ -22,6 +23,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("run", type=UUID, help="the run's id")
         parser.add_argument("--format", choices=[form.value for form in export.Format], default="jsonl")
+        parser.add_argument(
+            "--encoding", choices=list(_CONTENT_TYPES), default="protobuf", help="how it is sent with --to"
+        )
         parser.add_argument(
             "--to", metavar="URL", help="an OTLP/HTTP endpoint, such as http://127.0.0.1:4318/v1/traces"
         )
@@ -40,15 +44,15 @@ class Command(BaseCommand):
         except TraceError as error:
             raise CommandError(str(error)) from error
         if options["to"]:
-            self._send(options["to"], found.content)
+            self._send(options["to"], found.content, options["encoding"])
         else:
             self.stdout.write(found.content.decode(), ending="")
 
-    def _send(self, endpoint: str, content: bytes) -> None:
+    def _send(self, endpoint: str, content: bytes, encoding: str) -> None:
+        body = export.as_protobuf(content) if encoding == "protobuf" else content
+        headers = {"Content-Type": _CONTENT_TYPES[encoding]}
         try:
-            answer = httpx.post(
-                endpoint, content=content, headers={"Content-Type": "application/json"}, timeout=_TIMEOUT
-            )
+            answer = httpx.post(endpoint, content=body, headers=headers, timeout=_TIMEOUT)
             answer.raise_for_status()
         except httpx.HTTPError as error:
             message = f"{endpoint} did not take the trace: {error}"
