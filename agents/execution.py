@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from agents.types import RuntimeDefaults
 from approvals.canonical import digest
 from approvals.manifests import ToolManifest, all_manifests
 from approvals.types import Permit
+from routekit_site.tenancy.spans import span
 
 MOST_AT_ONCE = 8
 
@@ -157,7 +159,9 @@ def run_all(jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Outcome]:
     if len(jobs) == 1:
         return [_run(jobs[0], stop)]
     with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, len(jobs)), thread_name_prefix="tool") as threads:
-        return list(threads.map(lambda job: _run(job, stop), jobs))
+        # Each thread goes on in a copy of this one's context, so that log lines and spans keep their run.
+        contexts = [copy_context() for _ in jobs]
+        return list(threads.map(lambda context, job: context.run(_run, job, stop), contexts, jobs))
 
 
 def _run(job: Job, stop: Callable[[], bool]) -> Outcome:
@@ -173,7 +177,8 @@ def _run(job: Job, stop: Callable[[], bool]) -> Outcome:
     try:
         warm()
         _make_root(job.policy)
-        return door.run(job.permit, call, job.policy, cancelled=lambda: stop() or job.isolated())
+        with span("tool.run", tool=call.tool, run=str(job.permit.run_id), call=call.call_id):
+            return door.run(job.permit, call, job.policy, cancelled=lambda: stop() or job.isolated())
     except PermitError as error:
         return Failed(FailureKind.REFUSED, str(error), retryable=False, tier=Tier.T0)
     except SandboxUnavailableError as error:

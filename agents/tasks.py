@@ -23,6 +23,7 @@ from agents import execution, replay, retention, runs
 from routekit_site.tenancy import heartbeats
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.outages import is_outage
+from routekit_site.tenancy.spans import span
 from traces.errors import TraceError
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def advance_run(run_id: str, **_kwargs: Any) -> None:
     except (ValueError, AttributeError, TypeError):
         logger.warning("a bell rang for something that is no run; it is ignored")
         return
-    with bound_contextvars(run=run_id), _despite_outages("a run"):
+    with bound_contextvars(run=run_id), span("run.advance", run=run_id), _despite_outages("a run"):
         runs.advance(key, worker=worker_name())
 
 

@@ -9,11 +9,14 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 
+from routekit_site import telemetry
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "routekit_site.settings")
 django_application = get_asgi_application()
 
 from traces.routing import websocket_urlpatterns  # noqa: E402 - needs the app registry that the line above fills
 
+telemetry.start("web")
 application = ProtocolTypeRouter(
     {
         "http": django_application,

@@ -6,7 +6,9 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_process_init
+
+from routekit_site import telemetry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "routekit_site.settings")
 
@@ -20,3 +22,9 @@ app.set_default()
 @setup_logging.connect
 def keep_the_sites_logging(**_: Any) -> None:
     """Celery sets up no logging of its own when this signal is answered: the site's redacts, Celery's doesn't."""
+
+
+@worker_process_init.connect
+def tell_spans(**_: Any) -> None:
+    """In each process that works on runs; a sender of spans does not survive a fork."""
+    telemetry.start("worker")

@@ -151,6 +151,7 @@ class Environment(BaseSettings):
     email_url: SecretStr | None = None
     email_from: str = "RouteKit Site <routekit@localhost>"
     webhook_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    otlp_endpoint: str = Field(default="", pattern=r"^(https?://\S+)?$")
     metrics_token: SecretStr | None = Field(default=None, min_length=16)
     log_format: Literal["line", "json"] = "line"
     lease_seconds: float = Field(default=30.0, ge=1, le=3600)

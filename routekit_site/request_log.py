@@ -12,6 +12,8 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
+from routekit_site.tenancy.spans import span
+
 logger = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
@@ -30,10 +32,12 @@ class RequestLogMiddleware:
         given = request.headers.get(HEADER, "")
         request_id = given if _TAKEN_OVER.fullmatch(given) else uuid.uuid4().hex
         started = time.monotonic()
-        with bound_contextvars(request=request_id):
+        with bound_contextvars(request=request_id), span("request", request=request_id) as current:
             response = self.get_response(request)
             match = request.resolver_match
             name = (match.view_name if match else "") or "an address without a name"
+            current.update_name(f"{request.method} {name}")
+            current.set_attribute("http.response.status_code", response.status_code)
             took = round((time.monotonic() - started) * 1000)
             logger.info("%s %s answered %d in %d ms", request.method, name, response.status_code, took)
         response[HEADER] = request_id

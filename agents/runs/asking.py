@@ -22,6 +22,7 @@ from agents.types import MAX_CALLS_PER_STEP, RuntimeDefaults
 from routekit_site.tenancy import faults
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import seal
+from routekit_site.tenancy.spans import span
 from routekit_site.tenancy.statements import insert
 from traces import recorder
 from traces.gathering import gathered
@@ -68,7 +69,8 @@ def ask(held: Held, run: Run, now: datetime, *, stop: Callable[[], bool]) -> boo
     )
     try:
         faults.point("model.asked")
-        completion = provider_for(run.agent.provider).complete(request, stop=stop)
+        with span("model.call", run=str(run.id), provider=run.agent.provider, step=run.steps + 1):
+            completion = provider_for(run.agent.provider).complete(request, stop=stop)
     except ModelInterrupted:
         return True
     except ModelError as error:
