@@ -6,11 +6,12 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from structlog.contextvars import bind_contextvars, bound_contextvars
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from routekit_site.tenancy.spans import span
 
@@ -20,6 +21,17 @@ HEADER = "X-Request-ID"
 # A proxy's id is taken over, so that its log and ours meet; anything else that came in the header is not repeated.
 _TAKEN_OVER = re.compile(r"[A-Za-z0-9-]{8,64}")
 _SUBJECTS = {"run_id": "run", "gate_id": "gate"}
+
+
+@contextmanager
+def _only(**ids: str) -> Iterator[None]:
+    """Bind these ids and at the end let go of all that was bound: the thread serves other requests too."""
+    clear_contextvars()
+    bind_contextvars(**ids)
+    try:
+        yield
+    finally:
+        clear_contextvars()
 
 
 class RequestLogMiddleware:
@@ -32,7 +44,7 @@ class RequestLogMiddleware:
         given = request.headers.get(HEADER, "")
         request_id = given if _TAKEN_OVER.fullmatch(given) else uuid.uuid4().hex
         started = time.monotonic()
-        with bound_contextvars(request=request_id), span("request", request=request_id) as current:
+        with _only(request=request_id), span("request", request=request_id) as current:
             response = self.get_response(request)
             match = request.resolver_match
             name = (match.view_name if match else "") or "an address without a name"

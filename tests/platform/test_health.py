@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -61,7 +62,7 @@ def test_an_old_sweep_is_named(client: Client, swept: Callable[..., None]) -> No
     swept(age=60)
     status, checks = checks_of(client)
     assert status == 503
-    assert str(checks["sweep"]["detail"]).startswith("the last sweep was 60 s ago")
+    assert re.match(r"the last sweep was 6\d s ago", str(checks["sweep"]["detail"]))
 
 
 def test_a_worker_without_a_kernel_boundary_is_not_ready(

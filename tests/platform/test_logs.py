@@ -11,7 +11,7 @@ from datetime import datetime
 
 import pytest
 from django.test import Client
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from routekit_site.logs import PlainFormatter, RedactingFilter, json_formatter
 
@@ -139,6 +139,12 @@ def test_a_request_has_one_id_in_its_answer_and_in_its_lines(client: Client, cap
     assert answer["X-Request-ID"] == "proxy-0001"
     assert "GET healthz answered 200" in caplog.text
     assert "typed" not in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_thread_forgets_the_ids_of_a_request_that_it_served(client: Client) -> None:
+    client.get("/runs/7f0c3a52-0000-4000-8000-000000000000/")
+    assert get_contextvars() == {}
 
 
 @pytest.mark.django_db
