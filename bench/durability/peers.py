@@ -78,7 +78,7 @@ def langgraph_postgres(place: str, runs: int, threads: int) -> None:
 
     options = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
     with ConnectionPool(place, min_size=threads, max_size=threads, kwargs=options) as pool:
-        saver: Any = PostgresSaver(pool)  # type: ignore[arg-type]  # the rows are dicts by `options`
+        saver: Any = PostgresSaver(pool)  # its rows are dicts, by `options`
         langgraph(saver, runs, threads)
 
 
