@@ -103,6 +103,10 @@ test-fuzz: $(VENV)/.development ## Thousands of bad requests at every address of
 bench-redaction: $(VENV)/.run ## Measure redaction, beside its peers if the bench extra is installed; CORPUS=file.jsonl for F1
 	$(BIN)/python -m bench.redaction $(CORPUS)
 
+.PHONY: bench-traces
+bench-traces: $(VENV)/.development ## Measure traces at a million events on PostgreSQL, and what writing one costs
+	$(BIN)/python -m bench.traces
+
 .PHONY: bench-screens
 bench-screens: $(VENV)/.development ## Measure the review queue in Chromium: 1,000 calls, 50 updates a second (PostgreSQL, Redis)
 	$(BIN)/python -m bench.screens

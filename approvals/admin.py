@@ -319,9 +319,6 @@ class ToolRuleAdmin(TenantScopedAdmin):
         "revoked_at",
     )
 
-    class Media:
-        css: ClassVar = {"all": ("css/policy-admin.css",)}
-
     @admin.display(description="rule", ordering="summary")
     def rule(self, obj: ToolRule) -> SafeString:
         """The rule's sentence, faded when it no longer speaks or nobody has needed it for a week."""

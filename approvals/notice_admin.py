@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -191,9 +191,6 @@ class NoticeAdmin(TenantScopedAdmin):
     show_full_result_count = False
     actions = None
     fields = ("tenant", "endpoint", "event", "facts", "at", "state", "attempts", "next_at", "done_at", "last_problem")
-
-    class Media:
-        css: ClassVar = {"all": ("css/policy-admin.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).filter(endpoint__isnull=False)

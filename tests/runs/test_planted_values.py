@@ -23,6 +23,7 @@ from agents.providers import PROVIDERS
 from agents.providers.protocol import Completion, ModelRequest, ProposedCall
 from agents.states import RUN_FINISHED, RunState
 from approvals.models import ApprovalGate
+from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.models import User
 from tests.runs.conftest import Bench
 from traces.models import EncryptionPolicy
@@ -113,6 +114,8 @@ class Talkative:
 def finished(bench: Bench, run: Run, *, reason: str) -> Run:
     """The run, with each gate decided in turn, every third one rejected with a reason that holds values."""
     for number in range(60):
+        # A run that rests after a crash needn't be waited for.
+        Run.objects.filter(pk=run.pk, state=RunState.QUEUED).update(wake_at=database_now())
         run = bench.advance(run)
         if run.state in RUN_FINISHED:
             return run

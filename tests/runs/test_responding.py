@@ -111,7 +111,9 @@ def test_a_call_of_unknown_outcome_can_be_answered_with_what_came_of_it(bench: B
 
 def test_what_must_not_be_repeated_is_refused_at_once_when_it_is_proposed_again(bench: Bench) -> None:
     run = bench.go(f"{WRITE}\n\n{WRITE}")
-    ToolCall.objects.filter(run=run).update(state=CallState.UNKNOWN)
+    (call,) = bench.calls(run)
+    unknown = {"state": CallState.UNKNOWN}
+    ToolCall.objects.filter(run=run).update(**unknown, mac=integrity.call_mac(call, unknown))
     bench.decide(bench.gate(run), "reject", "It happened.")
     run = bench.advance(run)
     assert run.state == RunState.SUCCEEDED

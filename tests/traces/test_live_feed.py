@@ -89,7 +89,7 @@ def test_a_burst_arrives_complete_and_in_order_at_every_browser(cast: Cast) -> N
     session = session_of(cast.rita)
 
     async def numbers(browser: Browser) -> list[int]:
-        return [(await browser.until(lambda frame: frame["type"] == "entry"))["number"] for _ in range(300)]
+        return [(await browser.until(lambda frame: frame["type"] == "entry", 60))["number"] for _ in range(300)]
 
     async def test() -> None:
         async with Browser(session, cast.acme.pk) as one, Browser(session, cast.acme.pk, 0) as two:
