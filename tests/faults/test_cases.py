@@ -39,6 +39,7 @@ def test_a_worker_killed_before_the_gate_loses_nothing(arena: Arena, number: int
     assert arena.ends(run) == "succeeded"
 
 
+@pytest.mark.slow
 def test_06_a_decision_survives_the_web_process(arena: Arena) -> None:
     run = arena.submit()
     arena.waits(run)
@@ -141,6 +142,7 @@ def test_15_a_poison_run_is_given_up_and_the_queue_moves_on(arena: Arena) -> Non
     assert arena.ends(arena.submit()) == "succeeded"
 
 
+@pytest.mark.slow
 def test_18_and_21_a_broker_that_forgets_and_one_that_stutters(arena: Arena) -> None:
     runs = [arena.submit() for _ in range(5)]
     for run in runs:
@@ -153,6 +155,7 @@ def test_18_and_21_a_broker_that_forgets_and_one_that_stutters(arena: Arena) -> 
         assert arena.ends(run) == "succeeded"
 
 
+@pytest.mark.slow
 def test_19_decisions_do_not_wait_for_a_broker_that_is_down(arena: Arena) -> None:
     run = arena.submit()
     arena.waits(run)

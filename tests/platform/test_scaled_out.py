@@ -9,6 +9,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -89,7 +91,8 @@ def test_every_step_may_be_served_by_another_process(own_stack: Callable[..., Si
     start_web(site, "web-2", second)
     worker = {name: value for name, value in site.environment.items() if name != "ROUTEKIT_SIGNING_KEY"}
     for number in range(2, WORKERS + 1):
-        site.start(f"worker-{number}", [*command_of("worker", worker), "-n", f"worker{number}@%h"], worker)
+        other = site.start(f"worker-{number}", [*command_of("worker", worker), "-n", f"worker{number}@%h"], worker)
+        eventually(partial(has_child, other.popen.pid), within=60, what=other.name)
 
     with balancer(address, (first, second)) as served:
         site.url = f"http://127.0.0.1:{address}"
@@ -117,6 +120,11 @@ def test_every_step_may_be_served_by_another_process(own_stack: Callable[..., Si
     )
     counted = query(site, f"{started} AND trace_id = ANY(%s::uuid[])) AS each GROUP BY leased", runs)
     assert [count for _, count in counted] == [1] * JOBS
+
+
+def has_child(pid: int) -> bool:
+    """Whether a worker has forked the process that works; from then on it stops when it is told to."""
+    return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").strip())
 
 
 def in_state(site: Site, runs: list[str], state: str) -> int:
