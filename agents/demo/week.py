@@ -10,11 +10,12 @@ import heapq
 import itertools
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
+from urllib.parse import urlsplit
 
 import time_machine
 from django.conf import settings
@@ -137,13 +138,17 @@ def _answer(gate: ApprovalGate, choice: Choice, people: dict[str, User]) -> None
 
 
 @contextmanager
-def page_served(host: str, port: int, text: Callable[[], str]) -> Iterator[None]:
-    """Serve the page that the agents fetch while the week is made; where the port is taken, what is there answers."""
+def page_served(address: str, text: str) -> Iterator[None]:
+    """Serve the page that the agents fetch while the week is made; where the port is taken, what is there answers.
+
+    Every other address says that the site is starting (503): whoever waits for it is not misled.
+    """
+    place = urlsplit(address)
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = text().encode()
-            self.send_response(200)
+            body = text.encode() if self.path == place.path else b"The site is starting.\n"
+            self.send_response(200 if self.path == place.path else 503)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -155,7 +160,7 @@ def page_served(host: str, port: int, text: Callable[[], str]) -> Iterator[None]
             """Say nothing."""
 
     try:
-        server = ThreadingHTTPServer((host, port), Page)
+        server = ThreadingHTTPServer((place.hostname or "", place.port or 80), Page)
     except OSError:
         yield
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+import httpx
 import pytest
 from django.core.management import call_command
 from django.db.models import Max
@@ -12,7 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from agents import queue
-from agents.demo.week import NotInDemoMode, play
+from agents.demo.week import NotInDemoMode, page_served, play
 from agents.models import Agent, Run, ToolCall
 from approvals.models import ApprovalGate, ToolRule
 from approvals.states import GateState
@@ -60,3 +61,10 @@ def test_the_clock_is_never_moved_in_a_real_installation(settings: Settings) -> 
     with pytest.raises(NotInDemoMode):
         play(Agent(), "https://example.org/", timezone.now())
     assert not Run.objects.filter(pk=uuid.uuid4()).exists()
+
+
+def test_while_the_week_is_made_the_site_is_starting() -> None:
+    address = f"http://127.0.0.1:{free_port()}/demo/page/"
+    with page_served(address, "<p>Open</p>"):
+        assert httpx.get(address).text == "<p>Open</p>"
+        assert httpx.get(address.replace("/demo/page/", "/readyz")).status_code == 503

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -118,8 +117,7 @@ class Command(BaseCommand):
             agent = _settle(BUSY, "Meridian Freight", WEEK_CAST, BUSY_ALLOWANCES, password=password, page=page)
         _write(_root(BUSY), FILES)
         self.stdout.write("Making a week of work to look at")
-        address = urlsplit(page)
-        with page_served(address.hostname or "", address.port or 80, lambda: PAGE_TEXT):
+        with page_served(page, PAGE_TEXT):
             play(agent, page, database_now())
 
 
