@@ -48,7 +48,8 @@ ROWS: dict[str, tuple[str, dict[str, Any], str]] = {
     "N19": ("get", {"url": "http://169.254.169.254/"}, "network"),
     "N32": ("get", {"url": "http://good.example:22/"}, "network"),
 }
-LIMITS = {"timeout": 15, "cpu_seconds": 1, "memory_mb": 128, "max_files": 100}
+# Enough CPU for a first call that imports what it attacks with: a call that dies of its limit tells nothing.
+LIMITS = {"timeout": 15, "cpu_seconds": 3, "memory_mb": 128, "max_files": 100}
 
 
 @pytest.fixture
