@@ -13,6 +13,7 @@ import sys
 from abc import abstractmethod
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -21,6 +22,8 @@ from django.http import HttpRequest
 
 from routekit_site.tenancy.models import Membership, User
 
+# A terminal can't ask for a passkey, and a password alone must not stand in for what a browser asks besides.
+SECOND_STEP = "This account signs in with a second step, which a terminal can't take. Use the browser."
 REFUSED = "There is no active account of that name and password."
 
 
@@ -68,6 +71,8 @@ class PersonCommand(BaseCommand):
         user = authenticate(request, username=name, password=password)
         if not isinstance(user, User):
             raise CommandError(REFUSED)
+        if Authenticator.objects.filter(user=user).exists():
+            raise CommandError(SECOND_STEP)
         return user
 
 

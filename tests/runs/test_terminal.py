@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.core.management import CommandError, call_command
 
 from agents.models import Run
@@ -106,6 +107,14 @@ def test_who_may_not_decide_on_a_page_may_not_decide_here(
     with pytest.raises(CommandError, match=complaint):
         manage("approve", str(gate.pk), "--shown", gate.digest, gate.view_digest, person=person, password=password)
     assert ApprovalGate.objects.get(pk=gate.pk).state == GateState.PENDING
+
+
+def test_a_password_does_not_stand_in_for_a_second_step(bench: Bench, manage: Any) -> None:
+    gate = bench.gate(bench.go(WRITE))
+    Authenticator.objects.create(user=bench.cast.rita, type=Authenticator.Type.TOTP, data={})
+    with pytest.raises(CommandError, match="second step"):
+        manage("approve", str(gate.pk), "--shown", gate.digest, gate.view_digest)
+    assert not Decision.objects.exists()
 
 
 def test_an_answer_is_bound_to_what_was_shown(bench: Bench, manage: Any) -> None:
