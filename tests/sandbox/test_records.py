@@ -78,7 +78,7 @@ def test_a_record_with_class_tenant_tool_and_tier(host: Host, place: dict[str, s
     }
     outcome = host.run(attack, policy=policy, permissions=("filesystem", "network"), tenant=TENANT, **args)
     found = {(v.attack_class, v.tenant_id, v.tool, v.tier) for v in outcome.violations}
-    assert (attack_class, TENANT, "attack", host.tier) in found
+    assert (attack_class, TENANT, "attack", host.tier) in found, outcome
     assert Path(place["outside"]).read_text() == "secret"
     assert {v.tenant_id for v in outcome.violations} == {TENANT}
 
