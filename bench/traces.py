@@ -1,9 +1,10 @@
 """Traces at a million events on PostgreSQL: how long pages and searches take, and what writing an event costs.
 
-Run with `python -m bench.traces [--events N] [--keep]` (or `make bench-traces`). It makes a database of its own on the
-server that DATABASE_URL names (127.0.0.1:5432 by default), fills it, measures, and drops it. Goals: list and page of a
-trace p95 in at most 150 ms, search p95 in at most 500 ms, a write of an event with 1 KB in at most 250 µs of CPU,
-redaction included. With the `bench` extra RouteKitAI's trace is written beside it, in the same run.
+Run with `python -m bench.traces [--events N] [--database NAME] [--only writes lists pages searches]` (or
+`make bench-traces`). It makes a database of its own on the server that DATABASE_URL names (127.0.0.1:5432 by default),
+fills it, measures, and drops it; one that was given a name is kept, and the next run measures it without filling.
+Goals: list and page of a trace p95 in at most 150 ms, search p95 in at most 500 ms, a write of an event with 1 KB in at
+most 250 µs of CPU, redaction included. With the `bench` extra RouteKitAI's trace is written beside it, in the same run.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import psycopg
+from psycopg.sql import SQL, Identifier
 
 from routekit_site.demo_keys import make_keys
 
@@ -34,6 +37,19 @@ if TYPE_CHECKING:
 
 SERVER = "postgresql://postgres@127.0.0.1:5432/postgres"
 PER_TRACE = 15
+PARTS = ("writes", "lists", "pages", "searches")
+FILTERS = (
+    "?state=failed",
+    "?agent_name=Agent+7",
+    "?submitter=1",
+    "?tool=http_request",
+    "?decision=reject",
+    "?reviewer=rita",
+    "?duration=hour",
+    "?duration=longer",
+    "?cost=more",
+    "?cost=cent",
+)
 WRITES = 3000
 PER_TRANSACTION = 10
 VOCABULARY = 5000
@@ -79,25 +95,34 @@ SELECT md5('run' || n)::uuid, e, (%(kinds)s::text[])[e], now() - n * interval '2
         'unique', md5(n || '-' || e), 'text',
         (SELECT text FROM bench_phrase p WHERE p.id = 1 + (n * 31 + e * 7) %% %(phrases)s)),
     1000000
-FROM generate_series(1, %(traces)s) n, generate_series(1, %(each)s) e
+FROM generate_series(%(from)s, %(to)s) n, generate_series(1, %(each)s) e
+"""
+
+
+EVENTS = "traces_traceevent"
+CONSTRAINTS = """
+SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND contype IN ('u', 'f')
+"""
+INDEXES = """
+SELECT relname, pg_get_indexdef(oid) FROM pg_class JOIN pg_index ON oid = indexrelid
+WHERE indrelid = %s::regclass AND NOT indisprimary
 """
 
 
 @contextlib.contextmanager
-def database(server: str, *, reuse: str, keep: bool) -> Iterator[str]:
-    """A fresh database on the server, or one that an earlier run kept; its address."""
-    name = reuse or f"routekit_bench_{uuid.uuid4().hex[:8]}"
-    if not reuse:
-        with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(f'CREATE DATABASE "{name}"')
+def database(server: str, name: str) -> Iterator[str]:
+    """The address of a database on the server: the one of that name, made if need be and kept, or one for this run."""
+    made = name or f"routekit_bench_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        known = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [made]).fetchone()
+        if not known:
+            admin.execute(SQL("CREATE DATABASE {}").format(Identifier(made)))
     try:
-        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+        yield urlunsplit(urlsplit(server)._replace(path=f"/{made}"))
     finally:
-        if keep:
-            print(f"kept: {name}")
-        else:
+        if not name:
             with psycopg.connect(server, autocommit=True) as admin:
-                admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+                admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(made)))
 
 
 def start_django(url: str, folder: str) -> None:
@@ -123,28 +148,60 @@ def phrases() -> list[tuple[int, str]]:
     return [(n, " ".join(chance.choices(words, weights, k=PHRASE_WORDS))) for n in range(1, PHRASES + 1)]
 
 
+def filled(url: str) -> int:
+    """How many events the database holds, as PostgreSQL last counted them."""
+    with psycopg.connect(url) as connection:
+        return int(connection.execute("SELECT reltuples FROM pg_class WHERE relname = %s", [EVENTS]).fetchone()[0])  # type: ignore[index]
+
+
+def indexes(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
+    """What makes an event dear to insert, each as the statement that takes it away and the one that brings it back."""
+    constraints = connection.execute(CONSTRAINTS, [EVENTS]).fetchall()
+    taken = {name for name, _ in constraints}
+    found = [
+        (f'ALTER TABLE {EVENTS} DROP CONSTRAINT "{name}"', f'ALTER TABLE {EVENTS} ADD CONSTRAINT "{name}" {text}')
+        for name, text in constraints
+    ]
+    others = connection.execute(INDEXES, [EVENTS]).fetchall()
+    return found + [(f'DROP INDEX "{name}"', text) for name, text in others if name not in taken]
+
+
+def at_once(url: str, work: Sequence[tuple[str, Any]]) -> None:
+    """Run statements side by side, two at a time."""
+
+    def run(statement: tuple[str, Any]) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SET synchronous_commit = off")
+            connection.execute("SET maintenance_work_mem = '1GB'")
+            connection.execute(*statement)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, work))
+
+
 def fill(url: str, events: int, tenant: int, person: int) -> None:
-    """Fill the tables in bulk, without the index of words, which is built once at the end."""
+    """Fill the tables in bulk; indexes and foreign keys come back at the end."""
+    traces = events // PER_TRACE
     facts = {
         "tenant": tenant,
         "person": person,
-        "traces": events // PER_TRACE,
+        "traces": traces,
         "each": PER_TRACE,
         "kinds": list(KINDS),
         "phrases": PHRASES,
     }
     with psycopg.connect(url, autocommit=True) as connection:
-        words = connection.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'trace_event_words'").fetchone()
-        assert words is not None, "the index of words is missing"
-        connection.execute("DROP INDEX trace_event_words")
+        again = indexes(connection)
+        for drop, _ in again:
+            connection.execute(drop)
         connection.execute("CREATE TABLE bench_phrase (id int PRIMARY KEY, text text)")
         with connection.cursor() as cursor, cursor.copy("COPY bench_phrase FROM STDIN") as copy:
             for row in phrases():
                 copy.write_row(row)
         connection.execute(FILL_TRACES, facts)
-        connection.execute(FILL_EVENTS, facts)
-        connection.execute("SET maintenance_work_mem = '512MB'")
-        connection.execute(words[0])
+        middle = traces // 2
+        at_once(url, [(FILL_EVENTS, {**facts, "from": a, "to": b}) for a, b in ((1, middle), (middle + 1, traces))])
+        at_once(url, [(bring, None) for _, bring in again])
         connection.execute("DROP TABLE bench_phrase")
         connection.execute("VACUUM ANALYZE")
 
@@ -193,38 +250,51 @@ def line(name: str, took: Took, goal: float) -> None:
     print(f"{name:32} {clock} {parts}  goal {goal:.0f}{verdict}", flush=True)
 
 
-def measure_pages(client: Client, traces: int) -> None:
-    chance = random.Random(3)  # noqa: S311 - picks pages, not keys
+class Filled:
+    """The filled traces, read through the admin's pages."""
 
-    def get(query: str) -> None:
-        answer = client.get(f"/admin/traces/trace/{query}")
+    def __init__(self, client: Client, traces: int) -> None:
+        self.client = client
+        self.traces = traces
+        self.chance = random.Random(3)  # noqa: S311 - picks pages, not keys
+
+    def get(self, query: str) -> None:
+        answer = self.client.get(f"/admin/traces/trace/{query}")
         assert answer.status_code == 200, answer.status_code
 
-    def older() -> str:
-        day = f"{chance.randint(1, 28):02}"
-        return f"?before=2026-11-{day}T10:00:00%2B00:00~{uuid.UUID(int=chance.getrandbits(128))}"
+    def lists(self) -> None:
+        trace = importlib.import_module("traces.models").Trace
 
-    def search(term: Callable[[], str]) -> None:
-        get(f"?q={term()}")
+        def older() -> None:
+            """Continue the list where some trace stands, as the link under a page does."""
+            key = run_of(self.chance.randint(1, self.traces))
+            at = trace.objects.values_list("started_at", flat=True).get(pk=key).isoformat()
+            self.get(f"?{urlencode({'before': f'{at}~{key}'})}")
 
-    line("list, newest", milliseconds(lambda: get(""), 60), 150)
-    line("list, somewhere in the middle", milliseconds(lambda: get(older()), 60), 150)
-    for query in ("?state=failed", "?tool=http_request", "?decision=reject", "?agent_name=Agent+7", "?duration=longer"):
-        line(f"list, {query}", milliseconds(partial(get, query), 30), 150)
-    keys = [run_of(chance.randint(1, traces)) for _ in range(60)]
-    line("page of a trace", milliseconds(lambda: get(f"{chance.choice(keys)}/change/"), 60), 150)
-    seen = Counter(word for _, text in phrases() for word in text.split())
-    vocabulary, common = sorted(seen), seen.most_common(1)[0][0]
-    searches = {
-        "one event's own word": lambda: unique_of(chance.randint(1, traces)),
-        "a rare word": lambda: chance.choice(vocabulary),
-        "two words": lambda: "+".join(chance.sample(vocabulary, 2)),
-        "the most common word": lambda: common,
-        "a word that is nowhere": lambda: uuid.uuid4().hex,
-        "a kind of event": lambda: chance.choice(("gate.decided", "model.error")),
-    }
-    for name, term in searches.items():
-        line(f"search, {name}", milliseconds(partial(search, term), 30), 500)
+        line("list, newest", milliseconds(partial(self.get, ""), 60), 150)
+        line("list, somewhere in the middle", milliseconds(older, 60), 150)
+        for query in FILTERS:
+            line(f"list, {query}", milliseconds(partial(self.get, query), 30), 150)
+
+    def pages(self) -> None:
+        def page() -> None:
+            self.get(f"{run_of(self.chance.randint(1, self.traces))}/change/")
+
+        line("page of a trace", milliseconds(page, 60), 150)
+
+    def searches(self) -> None:
+        seen = Counter(word for _, text in phrases() for word in text.split())
+        vocabulary, common = sorted(seen), seen.most_common(1)[0][0]
+        searches: dict[str, Callable[[], str]] = {
+            "one event's own word": lambda: unique_of(self.chance.randint(1, self.traces)),
+            "a rare word": lambda: self.chance.choice(vocabulary),
+            "two words": lambda: "+".join(self.chance.sample(vocabulary, 2)),
+            "the most common word": lambda: common,
+            "a word that is nowhere": lambda: uuid.uuid4().hex,
+            "a kind of event": lambda: self.chance.choice(("gate.decided", "model.error")),
+        }
+        for name, term in searches.items():
+            line(f"search, {name}", milliseconds(lambda: self.get(f"?q={term()}"), 30), 500)  # noqa: B023 - run at once
 
 
 def run_of(number: int) -> uuid.UUID:
@@ -249,6 +319,23 @@ def payload() -> dict[str, Any]:
         "result": {"text": text, "contact": "erika.mustermann@example.org", "lines": list(range(30))},
         "usage": {"seconds": 0.0123, "memory": 1234567, "bytes": 1024},
     }
+
+
+def people() -> tuple[Any, Any]:
+    """The tenant and its admin, who reads the pages."""
+    roles = importlib.import_module("routekit_site.tenancy.roles")
+    models = importlib.import_module("routekit_site.tenancy.models")
+    tenant, _ = models.Tenant.objects.get_or_create(slug="bench", defaults={"name": "Bench"})
+    person, _ = models.User.objects.get_or_create(username="adam", defaults={"email": "adam@example.org"})
+    models.Membership.objects.get_or_create(user=person, tenant=tenant, defaults={"role": roles.Role.ADMIN})
+    return tenant, person
+
+
+def measure_writes(tenant: int, person: int) -> None:
+    ours, theirs = cpu_of_ours(tenant, person), cpu_of_routekitai()
+    print(f"write of an event with 1 KB: {ours:.0f} µs CPU   goal 250{'' if ours <= 250 else '  MISSED'}", flush=True)
+    if theirs is not None:
+        print(f"RouteKitAI, same payload:    {theirs:.0f} µs CPU   ({theirs / ours:.2f} of ours)", flush=True)
 
 
 def cpu_of_ours(tenant: int, person: int) -> float:
@@ -307,32 +394,29 @@ def best_cpu(write: Callable[[int], None], count: int) -> float:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--events", type=int, default=1_000_000)
-    options.add_argument("--keep", action="store_true", help="leave the database in place")
-    options.add_argument("--reuse", metavar="NAME", default="", help="measure a database that --keep left, unfilled")
-    options.add_argument("--writes-only", action="store_true", help="skip the pages")
+    options.add_argument("--database", metavar="NAME", default="", help="fill it unless it is filled, and keep it")
+    options.add_argument("--only", choices=list(PARTS), nargs="*", default=list(PARTS), help="measure this much")
     asked = options.parse_args()
     server = os.environ.get("DATABASE_URL", SERVER)
-    with tempfile.TemporaryDirectory() as folder, database(server, reuse=asked.reuse, keep=asked.keep) as url:
+    with tempfile.TemporaryDirectory() as folder, database(server, asked.database) as url:
         start_django(url, folder)
-        roles = importlib.import_module("routekit_site.tenancy.roles")
-        models = importlib.import_module("routekit_site.tenancy.models")
-        tenant, _ = models.Tenant.objects.get_or_create(slug="bench", defaults={"name": "Bench"})
-        person, _ = models.User.objects.get_or_create(username="adam", defaults={"email": "adam@example.org"})
-        models.Membership.objects.get_or_create(user=person, tenant=tenant, defaults={"role": roles.Role.ADMIN})
-        print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
-        ours, theirs = cpu_of_ours(tenant.pk, person.pk), cpu_of_routekitai()
-        print(f"write of an event with 1 KB: {ours:.0f} µs CPU   goal 250{'' if ours <= 250 else '  MISSED'}")
-        if theirs is not None:
-            print(f"RouteKitAI, same payload:    {theirs:.0f} µs CPU   ({theirs / ours:.2f} of ours)")
-        if asked.writes_only:
-            return
-        if not asked.reuse:
+        tenant, person = people()
+        if filled(url) < asked.events // 2:
             started = time.perf_counter()
             fill(url, asked.events, tenant.pk, person.pk)
-            print(f"filled {asked.events:,} events in {time.perf_counter() - started:.0f} s")
+            print(f"filled {asked.events:,} events in {time.perf_counter() - started:.0f} s", flush=True)
+        print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, Python {sys.version.split()[0]}", flush=True)
         client = importlib.import_module("django.test").Client()
         client.force_login(person)
-        measure_pages(client, asked.events // PER_TRACE)
+        traces = Filled(client, asked.events // PER_TRACE)
+        if "writes" in asked.only:
+            measure_writes(tenant.pk, person.pk)
+        if "lists" in asked.only:
+            traces.lists()
+        if "pages" in asked.only:
+            traces.pages()
+        if "searches" in asked.only:
+            traces.searches()
 
 
 if __name__ == "__main__":

@@ -42,6 +42,17 @@ class _Plain:
 
     def of(self, value: object, depth: int = 0) -> JSON:
         """`value` as plain JSON; what can't be one is named by its type."""
+        # What nearly every value is; all other classes are asked for one after the other, which takes longer.
+        kind = type(value)
+        if kind is str:
+            return self._text(value)  # type: ignore[arg-type]  # as its type says
+        if kind is int:
+            return self._integer(value)  # type: ignore[arg-type]  # as above
+        if kind is dict or kind is list:
+            return self._container(value, depth)
+        return self._rarer(value, depth)
+
+    def _rarer(self, value: object, depth: int) -> JSON:
         match value:
             case None | bool():
                 plain_value: JSON = value
@@ -62,11 +73,11 @@ class _Plain:
         return plain_value
 
     def _container(self, value: object, depth: int) -> JSON:
-        if not isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        if not isinstance(value, (dict, list, Mapping, tuple, set, frozenset)):
             return f"[{type(value).__name__}]"
         if depth >= MAX_DEPTH:
             return f"[nested deeper than {MAX_DEPTH} levels]"
-        if isinstance(value, Mapping):
+        if isinstance(value, (dict, Mapping)):
             return self._mapping(value, depth)
         items: list[JSON] = []
         for count, item in enumerate(value):
@@ -89,7 +100,7 @@ class _Plain:
 
     def _integer(self, value: int) -> int | str:
         if -_MAX_INTEGER <= value <= _MAX_INTEGER:
-            return int(value)
+            return value if type(value) is int else int(value)
         return str(value) if value.bit_length() <= _MAX_BITS else f"[integer of {value.bit_length()} bits]"
 
     def _text(self, text: str) -> str:
