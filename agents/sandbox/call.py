@@ -69,7 +69,7 @@ class SpentPermits:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._spent: dict[tuple[str, str], datetime] = {}
+        self._spent: dict[tuple[UUID, str], datetime] = {}
         self._sweep_at = _SWEEP_FROM
 
     def after_fork(self) -> None:
@@ -96,7 +96,7 @@ class SpentPermits:
             if len(self._spent) >= self._sweep_at:
                 self._spent = {key: until for key, until in self._spent.items() if until > now}
                 self._sweep_at = max(_SWEEP_FROM, 2 * len(self._spent))
-            key = (str(permit.id), permit.nonce)
+            key = (permit.id, permit.nonce)
             if key in self._spent:
                 raise PermitError("The permit was used before; nothing was run.")
             self._spent[key] = permit.expires_at

@@ -69,7 +69,7 @@ class Request:
     def read(cls, fd: int) -> Request:
         """Say that this process is ready, and wait for its one request."""
         framing.write_fd(fd, READY)
-        return cls.of(framing.read_message(fd, MAX_REQUEST))
+        return cls.of(framing.read_only_message(fd, MAX_REQUEST))
 
     @classmethod
     def of(cls, message: dict[str, Any]) -> Request:
@@ -86,7 +86,10 @@ def serve_sealed(runtime: lockdown.Runtime, parent: int) -> None:
 
 
 def serve_open(runtime: lockdown.Runtime, parent: int) -> None:
-    """A standby for calls with folders: the locks are completed when the call's folders are known."""
+    """A standby for calls with folders: the locks are completed when the call's folders are known.
+
+    A folder may have gone, or have been closed to us, since the worker looked.
+    """
     rehearse()
     request = Request.read(CHANNEL)
     found = loaded(request.entrypoint)
@@ -94,8 +97,12 @@ def serve_open(runtime: lockdown.Runtime, parent: int) -> None:
     code = tuple(Grant(place, writable=False) for place in code_places(request))
     scratch = namespaces.SCRATCH if runtime.namespaces and request.files else request.scratch
     quota = (request.max_disk_mb, request.max_files) if request.files else None
-    lockdown.isolate(runtime, (*grants, *code), quota)
-    lockdown.lock(runtime, lockdown.path_rules(runtime, (*grants, *code), scratch), parent)
+    try:
+        lockdown.isolate(runtime, (*grants, *code), quota)
+        lockdown.lock(runtime, lockdown.path_rules(runtime, (*grants, *code), scratch), parent)
+    except OSError as error:
+        decline(f"The call's folders could not be put behind the locks, so nothing was run: {error}"[:_MAX_MESSAGE])
+        return
     answer(request, Access(grants, scratch))
 
 

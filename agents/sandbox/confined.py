@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from agents.sandbox import framing
-from agents.sandbox.errors import ProtocolError, SandboxUnavailableError
+from agents.sandbox.errors import ProtocolError, SandboxUnavailableError, StandbyLostError
 from agents.sandbox.framing import MessageTooLargeError
 from agents.sandbox.outcome import (
     RETRYABLE,
@@ -44,6 +44,7 @@ MAX_THREADS = 64
 KILL_GRACE = 1.0
 READY_TIMEOUT = 20.0
 _HARD_CPU_GRACE = 1
+_CHUNK = 64 << 10  # below the size for which malloc asks the kernel for a mapping of its own
 MB = 1 << 20
 
 
@@ -92,6 +93,7 @@ class Confined:
             head, value = self._exchange(scratch, disk)
             disk.check()
             usage = self._usage_of_living(head)
+            self.child.kill()  # its end takes another core's time while this one judges what it said
         except _StoppedError as stop:
             return self._failed(stop.kind, str(stop), self._usage_of_dead())
         except QuotaError as over:
@@ -113,15 +115,18 @@ class Confined:
         """A standby child that is still putting its locks on must not have its limits yet.
 
         Raises:
-            SandboxUnavailableError: it ended before it was ready; no tool code has run.
+            StandbyLostError: it ended before it was ready; no tool code has run.
+            SandboxUnavailableError: it is still not ready.
         """
         self.child.channel.settimeout(READY_TIMEOUT)
         try:
             ready = self.child.channel.recv(1)
+        except TimeoutError:
+            raise SandboxUnavailableError("The sandbox's process did not come up; nothing was run.") from None
         except OSError:
             ready = b""
-        if not ready:
-            raise SandboxUnavailableError("The sandbox's process did not come up; nothing was run.")
+        if not ready or self.child.ended(0):
+            raise StandbyLostError("The sandbox's process ended before it was asked for anything; nothing was run.")
 
     def _request(self, scratch: str) -> bytes:
         plan, limits = self.plan, self.plan.limits
@@ -170,7 +175,7 @@ class Confined:
                 message = f"The tool did not finish within {self.plan.limits.timeout:g} seconds and was stopped."
                 raise _StoppedError(FailureKind.TIMEOUT, message)
             if poll.poll(max(1, int(min(left, SLICE) * 1000))):
-                chunk = self.child.channel.recv(1 << 18)
+                chunk = self.child.channel.recv(_CHUNK)
                 if not chunk:
                     raise EOFError
                 self.buffer += chunk
@@ -234,15 +239,13 @@ class Confined:
 def limit(pid: int, limits: ResourceLimits, address_space: int) -> None:
     """Set a child's rlimits from outside, before it is told what to do; it can't change them back.
 
-    `address_space` is what the child has mapped already: the memory limit counts what the tool adds.
+    `address_space` is what the child has mapped already: the memory limit counts what the tool adds. Limits that are
+    the same for every call are the zygote's own, which its children inherit.
     """
     ceilings = {
         resource.RLIMIT_AS: address_space + limits.memory_mb * MB,
         resource.RLIMIT_FSIZE: limits.max_file_mb * MB,
         resource.RLIMIT_NOFILE: limits.max_open_files,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_MSGQUEUE: 0,
     }
     for which, ceiling in ceilings.items():
         resource.prlimit(pid, which, (ceiling, ceiling))

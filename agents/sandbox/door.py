@@ -16,9 +16,9 @@ from agents.sandbox import cold, in_process, plan
 from agents.sandbox.call import SpentPermits
 from agents.sandbox.confined import Confined
 from agents.sandbox.egress import session
-from agents.sandbox.errors import SandboxUnavailableError
+from agents.sandbox.errors import SandboxUnavailableError, StandbyLostError
 from agents.sandbox.outcome import Failed, FailureKind, Outcome, Tier
-from agents.sandbox.pool import Pool
+from agents.sandbox.pool import STANDBYS, Pool
 from agents.sandbox.probing import probe
 from agents.sandbox.zygote import OPEN, SEALED
 
@@ -161,9 +161,20 @@ def _run(permit: PermitLike, call: SandboxCall, policy: SandboxPolicy, cancelled
 
 
 def _run_confined(made: Plan, tenant_id: int, scratch: str, cancelled: Callable[[], bool] | None) -> Outcome:
+    """Run in a standby child; in the next one when those that waited were killed meanwhile, as a full machine does."""
+    kind = OPEN if made.files or made.code else SEALED
+    for _ in range(STANDBYS[kind]):
+        with contextlib.suppress(StandbyLostError):
+            return _run_in_standby(kind, made, tenant_id, scratch, cancelled)
+    return _run_in_standby(kind, made, tenant_id, scratch, cancelled)
+
+
+def _run_in_standby(
+    kind: str, made: Plan, tenant_id: int, scratch: str, cancelled: Callable[[], bool] | None
+) -> Outcome:
     started = time.monotonic()
     pool = _sandbox.living_pool()
-    child = pool.take(OPEN if made.files or made.code else SEALED)
+    child = pool.take(kind)
     with contextlib.closing(child), session.opened(made, tenant_id, child.egress) as egress:
         confined = Confined(made, tenant_id, child, pool.address_space, pool.obituary, cancelled, started)
         outcome = confined.run(scratch)

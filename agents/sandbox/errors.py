@@ -17,5 +17,9 @@ class SandboxUnavailableError(SandboxError):
     """The sandbox's processes could not be started."""
 
 
+class StandbyLostError(SandboxUnavailableError):
+    """The sandbox's process ended before it was asked for anything; nothing was run."""
+
+
 class ProtocolError(SandboxError):
     """A process of the sandbox sent something that is not a message."""

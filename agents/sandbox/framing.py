@@ -17,6 +17,7 @@ from agents.sandbox.errors import ProtocolError
 _LENGTH = struct.Struct("!I")
 HEADER_SIZE = _LENGTH.size
 CONTROL_LIMIT = 64 << 10
+_SHORT = 16 << 10
 
 
 class MessageTooLargeError(ProtocolError):
@@ -91,3 +92,15 @@ def read_bytes(fd: int, limit: int) -> bytes:
 def read_message(fd: int, limit: int) -> dict[str, Any]:
     """One message from a blocking descriptor."""
     return decode(read_bytes(fd, limit))
+
+
+def read_only_message(fd: int, limit: int) -> dict[str, Any]:
+    """The one message that ever comes over a blocking descriptor, for which one read is enough when it is short.
+
+    Raises:
+        EOFError: the other side closed.
+    """
+    start = os.read(fd, _SHORT)
+    start += read_exactly(fd, max(0, HEADER_SIZE - len(start)))
+    missing = HEADER_SIZE + length_of(start[:HEADER_SIZE], limit) - len(start)
+    return decode(start[HEADER_SIZE:] + read_exactly(fd, missing))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _SCRATCH = "routekit-scratch-"
+_TRUSTED_ONLY = frozenset({ToolPermission.DATABASE, ToolPermission.SECRETS, ToolPermission.SUBPROCESS})
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,7 @@ def make(call: SandboxCall, policy: SandboxPolicy, report: Report, preloaded: fr
 
 
 def _unenforceable(call: SandboxCall, policy: SandboxPolicy, report: Report) -> Refusal | None:
-    trusted_only = {ToolPermission.DATABASE, ToolPermission.SECRETS, ToolPermission.SUBPROCESS} & set(call.permissions)
-    if trusted_only:
+    if trusted_only := _TRUSTED_ONLY & call.permissions:
         names = " and ".join(sorted(trusted_only))
         return Refusal(
             FailureKind.UNENFORCEABLE,

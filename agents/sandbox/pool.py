@@ -45,11 +45,15 @@ class Standby:
     pidfd: int
     pool: Pool
     closed: bool = False
+    killed: bool = False
 
     def kill(self) -> None:
         """SIGKILL; the handle can't hit another process even when the id is used again."""
+        if self.killed:
+            return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        self.killed = True
 
     def ended(self, timeout: float) -> bool:
         """Whether the child is gone, waiting at most `timeout` seconds."""

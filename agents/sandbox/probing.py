@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -45,14 +46,14 @@ class Report:
     landlock_abi: int
     features: tuple[Feature, ...]
 
-    @property
+    @functools.cached_property
     def enforced(self) -> frozenset[str]:
         if self.tier is Tier.T0:
             return frozenset({"rlimits"})
         names = {f.name for f in self.features if f.available and f.name != "namespaces"}
         return frozenset(names | {"rlimits"} | ({"namespaces"} if self.tier is Tier.T2 else set()))
 
-    @property
+    @functools.cached_property
     def missing(self) -> tuple[Feature, ...]:
         return tuple(f for f in self.features if not f.available)
 

@@ -61,16 +61,15 @@ class Report:
     inside: tuple[str, ...] = ()
     harmless: tuple[str, ...] = ()
     hooked: bool = False
-    _python: tuple[str, ...] = ()
 
     def watch(self, folders: Sequence[str]) -> None:
         """Start noting, afresh; `folders` are those that the call may use."""
         if not self.hooked:
             sys.addaudithook(self.hear)
             self.hooked = True
-            self._python = tuple(p for p in (sys.prefix, sys.base_prefix, *sys.path) if p)
+            python = (p for p in (sys.prefix, sys.base_prefix, *sys.path) if p)
+            self.harmless = (*python, "/usr/", "/lib/", "/lib64/", "/dev/null", "/dev/urandom", "/dev/zero")
         self.seen.clear()
-        self.harmless = (*self._python, "/usr/", "/lib/", "/lib64/", "/dev/null", "/dev/urandom", "/dev/zero")
         self.inside = (*(f.rstrip("/") for f in folders if f), *self.harmless)
 
     def hear(self, event: str, args: tuple[Any, ...]) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import importlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -146,6 +147,12 @@ def _ignore(_signal: int, _frame: FrameType | None) -> None:
     """Something to wake up for."""
 
 
+def _limit_itself() -> None:
+    """Put on the limits that are the same for every call, for all the children to inherit."""
+    for which in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
+        resource.setrlimit(which, (0, 0))
+
+
 def main(control_fd: int, open_fd: int, sealed_fd: int) -> None:
     """Set up as the worker's first message says, then serve."""
     control = socket.socket(fileno=control_fd)
@@ -160,6 +167,7 @@ def main(control_fd: int, open_fd: int, sealed_fd: int) -> None:
         program=seccomp.assemble(pid=seccomp.PLACEHOLDER),
     )
     syscalls.drop_bounding_set()
+    _limit_itself()
     address_space = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
     view = -1
     if runtime.namespaces:

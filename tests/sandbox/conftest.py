@@ -8,6 +8,7 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -120,13 +121,22 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that the user of a T1 host may pass through.
+
+    pytest's own lies below one that every other run of pytest by the same user closes to others when it starts.
+    """
+    with TemporaryDirectory(prefix="routekit-test-", ignore_cleanup_errors=True) as folder:
+        place = Path(folder).resolve()
+        place.chmod(0o711)
+        yield place
+
+
+@pytest.fixture
 def root(host: Host, tmp_path: Path) -> Path:
     """The agent's folder, owned by the host's user."""
     folder = tmp_path / "root"
     folder.mkdir(mode=0o700)
-    for place in (tmp_path, *tmp_path.parents):
-        if place.stat().st_uid == os.getuid() and place != Path("/") and not place.stat().st_mode & 0o001:
-            place.chmod(0o711)
     os.chown(folder, host.uid, -1)
     return folder
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,8 +20,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agents import sandbox
-from agents.sandbox import Failed, PermitError, SandboxCall, SandboxPolicy, Succeeded, Tier
+from agents.sandbox import Failed, PermitError, SandboxCall, SandboxPolicy, Succeeded, Tier, plan
+from agents.sandbox.confined import Confined
+from agents.sandbox.door import BUILT_IN
+from agents.sandbox.pool import STANDBYS, Pool
+from agents.sandbox.zygote import OPEN
 from agents.tools.calculator import Calculator
+from agents.tools.files import Grant
+from agents.tools.read_file import ReadFile
 from agents.tools.run_python import RunPython
 from tests.sandbox.attacks import AttackResult
 from tests.sandbox.host import permit_for
@@ -70,6 +79,17 @@ def bare(entrypoint: str) -> SandboxCall:
 
 def run(call: SandboxCall, policy: SandboxPolicy | None = None, **more: Any) -> sandbox.Outcome:
     return sandbox.run(permit_for(call), call, policy or SandboxPolicy(), **more)
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(child) for each in Path(f"/proc/{pid}/task").glob("*/children") for child in each.read_text().split()}
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_a_call_runs_once_with_its_permit() -> None:
@@ -137,6 +157,43 @@ def test_cancelling_kills_the_child() -> None:
     assert isinstance(outcome, Failed)
     assert (outcome.kind, outcome.retryable) == ("cancelled", False)
     assert asked.is_set()
+
+
+def test_a_call_meets_living_children_when_those_that_waited_were_killed() -> None:
+    def standbys() -> set[int]:
+        zygotes = {pid for pid in children_of(os.getpid()) if b"agents.sandbox.zygote" in command_line(pid)}
+        return {child for zygote in zygotes for child in children_of(zygote)}
+
+    assert isinstance(run(call_of(Calculator, expression="1")), Succeeded)
+    until = time.monotonic() + 30
+    while len(waiting := standbys()) < sum(STANDBYS.values()):
+        assert time.monotonic() < until, "the zygote did not fill its places"
+    for pid in waiting:
+        os.kill(pid, signal.SIGKILL)
+    while waiting & standbys():
+        assert time.monotonic() < until, "the zygote did not bury its dead"
+    assert isinstance(run(call_of(Calculator, expression="1")), Succeeded)
+
+
+@pytest.mark.parametrize("namespaces", [False, True])
+def test_a_folder_that_was_lost_since_the_worker_looked(tmp_path: Path, *, namespaces: bool) -> None:
+    report = sandbox.probe()
+    if namespaces and report.tier is not Tier.T2:
+        pytest.skip("this machine does not allow namespaces")
+    (tmp_path / "file").write_text("x")
+    policy = SandboxPolicy(filesystem=sandbox.FilesystemSandbox(sandbox_root=str(tmp_path / "root")))
+    made = plan.make(call_of(ReadFile, path="a"), policy, report, frozenset(BUILT_IN))
+    assert isinstance(made, plan.Plan)
+    lost = replace(made, grants=(Grant(str(tmp_path / "file" / "below"), writable=False),))
+    pool = Pool.start(namespaces=namespaces, preload=BUILT_IN)
+    try:
+        with contextlib.closing(pool.take(OPEN)) as child:
+            outcome = Confined(lost, 1, child, pool.address_space, pool.obituary, None).run("")
+    finally:
+        pool.stop()
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, outcome.retryable) == ("unenforceable", False)
+    assert "nothing was run" in outcome.message
 
 
 def test_a_tool_that_was_not_imported_ahead_runs_inside_the_locks() -> None:
