@@ -223,6 +223,7 @@ CELERY_BEAT_SCHEDULE = {
     "forget-notices": {"task": "approvals.tasks.forget_notices", "schedule": 3600.0, "options": {"expires": 600}},
     "forget": {"task": "traces.tasks.forget", "schedule": 900.0, "options": {"expires": 600}},
     "forget-raw": {"task": "agents.tasks.forget_raw", "schedule": 900.0, "options": {"expires": 600}},
+    "encrypt": {"task": "traces.tasks.encrypt", "schedule": 60.0, "options": {"expires": 50}},
     "note-heads": {"task": "traces.tasks.note_heads", "schedule": 3600.0, "options": {"expires": 600}},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"

@@ -2,7 +2,7 @@
 
 Retention may delete: inside a transaction in which it wrote a `RetentionPermit` row. The row is removed before the
 commit, so no other transaction ever sees it, and it works alike on both databases. In the same way a `RotationPermit`
-row lets the rotation of keys replace the sealed payload of an event that has one, and nothing else.
+row lets an event's payload be sealed, which empties the clear one, or sealed again: nothing else of it, and never back.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _EVENTS = "traces_traceevent"
 _PERMIT = "EXISTS (SELECT 1 FROM traces_retentionpermit)"
 _ROTATION = "EXISTS (SELECT 1 FROM traces_rotationpermit)"
 _UNSEALED = (
-    "id", "trace_id", "number", "kind", "at", "call_id", "gate_id", "actor", "payload", "redactor_version"
+    "id", "trace_id", "number", "kind", "at", "call_id", "gate_id", "actor", "redactor_version"
 )  # fmt: skip
 
 _POSTGRESQL_FUNCTION = f"""
@@ -27,8 +27,11 @@ BEGIN
     IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = '{_EVENTS}' THEN
         -- `words` is computed by PostgreSQL after this trigger, from the payload alone.
         IF {_ROTATION}
-            AND to_jsonb(OLD) - 'payload_sealed' - 'words' = to_jsonb(NEW) - 'payload_sealed' - 'words'
-            AND to_jsonb(OLD) ->> 'payload_sealed' IS NOT NULL AND to_jsonb(NEW) ->> 'payload_sealed' IS NOT NULL THEN
+            AND to_jsonb(OLD) - 'payload' - 'payload_sealed' - 'words'
+                = to_jsonb(NEW) - 'payload' - 'payload_sealed' - 'words'
+            AND to_jsonb(NEW) ->> 'payload_sealed' IS NOT NULL
+            AND to_jsonb(NEW) -> 'payload' = (CASE WHEN to_jsonb(OLD) ->> 'payload_sealed' IS NULL
+                THEN '{{}}'::jsonb ELSE to_jsonb(OLD) -> 'payload' END) THEN
             RETURN NEW;
         END IF;
     END IF;
@@ -52,9 +55,10 @@ def _statements(vendor: str, table: str, *, resealing: bool) -> list[str]:
 
 
 def _resealed() -> str:
-    """SQLite's condition for a change that rotation may make."""
+    """SQLite's condition for a change that encryption may make."""
     same = " AND ".join(f"OLD.{column} IS NEW.{column}" for column in _UNSEALED)
-    return f"({_ROTATION} AND {same} AND OLD.payload_sealed IS NOT NULL AND NEW.payload_sealed IS NOT NULL)"
+    payload = "NEW.payload = CASE WHEN OLD.payload_sealed IS NULL THEN '{}' ELSE OLD.payload END"
+    return f"({_ROTATION} AND {same} AND NEW.payload_sealed IS NOT NULL AND {payload})"
 
 
 def install(connection: BaseDatabaseWrapper, *, resealing: bool = True) -> None:

@@ -50,6 +50,8 @@ class Trace(models.Model):
             models.Index(fields=["tenant", "-started_at", "run_id"], name="trace_by_start"),
             models.Index(fields=["tenant", "state", "-started_at"], name="trace_by_state"),
             models.Index(fields=["-started_at", "-run_id"], name="trace_newest_first"),
+            # What is still to be encrypted of tenants that ask for it.
+            models.Index(fields=["tenant"], condition=Q(prompt_sealed=None), name="trace_in_clear"),
         ]
 
     def __str__(self) -> str:
@@ -156,9 +158,9 @@ class RetentionPermit(models.Model):
 
 
 class RotationPermit(models.Model):
-    """While a row stands here, an event's sealed payload may be replaced, and nothing else of it.
+    """While a row stands here, an event's payload may be sealed, or sealed again, and nothing else of it be changed.
 
-    `rotation` writes it, re-encrypts, and removes it again in one transaction, as `retention` does with its permit.
+    `sealing.resealing` writes it and removes it again in one transaction, as `retention` does with its permit.
     """
 
     created_at = models.DateTimeField(auto_now_add=True)
@@ -174,8 +176,9 @@ class EncryptionPolicy(models.Model):
     encrypt_traces = models.BooleanField(
         default=False,
         help_text=(
-            "From now on, prompts and event payloads of traces are stored encrypted, on top of being redacted. "
-            "Full-text search can't see them then. What is stored already stays as it is."
+            "Prompts and event payloads of traces are stored encrypted, on top of being redacted; those that are "
+            "stored already are encrypted in the background, within minutes or hours. Full-text search can't see them. "
+            "When this is turned off again, new traces are stored in clear, and what is encrypted stays encrypted."
         ),
     )
     changed_at = models.DateTimeField(auto_now=True)

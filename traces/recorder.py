@@ -32,14 +32,14 @@ from traces.redactors import (
     note_version,
     policy_version,
 )
-from traces.sealing import ENCRYPTS_SQL, encrypts, payload_columns, sealed_text
+from traces.sealing import SEALED_SQL, encrypts, payload_columns, sealed_text
 
 _MAX_NAME = 200
 _MAX_LISTED = 200
 
 _HEAD = (
     f"SELECT last_number, tenant_id, {POLICY_VERSION_SQL.format(table='traces_trace')}, "
-    f"{ENCRYPTS_SQL.format(table='traces_trace')}, tools, decisions, reviewers FROM traces_trace WHERE run_id = %s"
+    f"{SEALED_SQL}, tools, decisions, reviewers FROM traces_trace WHERE run_id = %s"
 )
 _LISTS = ("tools", "decisions", "reviewers")
 

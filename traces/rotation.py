@@ -8,8 +8,7 @@ under the newest key already is left alone, so a rotation that was interrupted, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +17,8 @@ from django.db import models, transaction
 
 from routekit_site.tenancy.encryption import is_newest, reseal
 from routekit_site.tenancy.errors import DecryptionFailed
-from traces.models import RotationPermit, TraceEvent
+from traces.models import TraceEvent
+from traces.sealing import resealing
 
 BATCH = 100
 _NAMED = 20
@@ -47,14 +47,6 @@ def sealed_columns() -> list[Sealed]:
         if isinstance(column, models.BinaryField) and column.name.endswith("_sealed")
     ]
     return sorted(found, key=lambda each: (each[0]._meta.label, each[1]))  # noqa: SLF001 - as above
-
-
-@contextmanager
-def _permit() -> Iterator[None]:
-    """Open the events' sealed payloads for this transaction (see `append_only`)."""
-    permit = RotationPermit.objects.create()
-    yield
-    permit.delete()
 
 
 def rotate(sealed: Sealed, *, batch: int = BATCH, dry: bool = False) -> Count:
@@ -92,7 +84,7 @@ def _rotate_batch(sealed: Sealed, found: list[tuple[Any, bytes]], count: Count, 
     if dry or not fresh:
         count.changed += len(fresh)
         return
-    with transaction.atomic(durable=True), _permit() if model is TraceEvent else nullcontext():
+    with transaction.atomic(durable=True), resealing() if model is TraceEvent else nullcontext():
         for key, old, new in fresh:
             done = model._default_manager.filter(pk=key, **{column: old}).update(**{column: new})  # noqa: SLF001 - as above
             count.resealed += done

@@ -5,22 +5,25 @@ What is sealed here is redacted already: encryption comes on top, for whoever ge
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from routekit_site.tenancy.encryption import seal, unseal
 from routekit_site.tenancy.errors import DecryptionFailed
 from routekit_site.tenancy.statements import Query, slot
-from traces.models import EncryptionPolicy, Trace, TraceEvent
+from traces.models import EncryptionPolicy, RotationPermit, Trace, TraceEvent
 from traces.payloads import JSON
 
 LOCKED = "locked"
 LOCKED_TEXT = "Encrypted with a key that is not in ROUTEKIT_ENCRYPTION_KEYS any more, so nobody can read it."
 
-# For statements that fetch the setting beside what they came for.
-ENCRYPTS_SQL = (
-    "COALESCE((SELECT encrypt_traces FROM traces_encryptionpolicy e WHERE e.tenant_id = {table}.tenant_id), FALSE)"
+# For the statement that locks a head: whether what is added to its trace is to be sealed. The column is asked as well
+# as the setting: a statement that has waited for the lock knows the row as it is then, but the setting as it was.
+SEALED_SQL = (
+    "(prompt_sealed IS NOT NULL OR COALESCE((SELECT encrypt_traces FROM traces_encryptionpolicy e "
+    "WHERE e.tenant_id = traces_trace.tenant_id), FALSE))"
 )
 
 
@@ -35,6 +38,14 @@ class StoredText:
 
     clear: str
     sealed: bytes | None
+
+
+@contextmanager
+def resealing() -> Iterator[None]:
+    """Open the events' payloads for this transaction, to be sealed or sealed again (see `append_only`)."""
+    permit = RotationPermit.objects.create()
+    yield
+    permit.delete()
 
 
 def encrypts(tenant_id: int) -> bool:

@@ -1,4 +1,4 @@
-"""The tasks of this floor: forgetting what is past its time, and noting where the ledgers end. Safe to run twice."""
+"""The tasks of this floor: forgetting, encrypting, and noting where the ledgers end. Safe to run twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celery import shared_task
 from django.db import DatabaseError, close_old_connections, transaction
 
 from routekit_site.tenancy.clock import database_now
-from traces import ledger, retention
+from traces import encrypting, ledger, retention
 from traces.errors import TraceError
 
 logger = logging.getLogger(__name__)
@@ -19,15 +19,19 @@ logger = logging.getLogger(__name__)
 _MAX_BATCHES = 200
 
 
-def _in_batches(forget: Callable[[], int], what: str) -> None:
+def _in_batches(act: Callable[[], int], what: str) -> int:
     """One transaction a batch, until nothing is left or this run has done its share; the next run goes on."""
+    done = 0
     try:
         for _ in range(_MAX_BATCHES):
             with transaction.atomic(durable=True):
-                if not forget():
-                    return
+                rows = act()
+            if not rows:
+                break
+            done += rows
     except (DatabaseError, TraceError) as error:
-        logger.warning("retention of %s stopped (%s); it goes on with its next run", what, type(error).__name__)
+        logger.warning("%s stopped (%s); it goes on with its next run", what, type(error).__name__)
+    return done
 
 
 @shared_task(name="traces.tasks.forget")
@@ -36,10 +40,20 @@ def forget(**_kwargs: Any) -> None:
     close_old_connections()
     now = database_now()
     for policy in retention.policies():
-        _in_batches(partial(retention.forget_traces, policy, now), "traces")
-        _in_batches(partial(retention.forget_ledger, policy, now), "the ledger")
+        _in_batches(partial(retention.forget_traces, policy, now), "retention of traces")
+        _in_batches(partial(retention.forget_ledger, policy, now), "retention of the ledger")
     for tenant_id in retention.tenants_with_feed():
-        _in_batches(partial(retention.forget_feed, tenant_id, now), "the feed")
+        _in_batches(partial(retention.forget_feed, tenant_id, now), "retention of the feed")
+
+
+@shared_task(name="traces.tasks.encrypt")
+def encrypt(**_kwargs: Any) -> None:
+    """Encrypt what tenants that ask for encryption still have in clear."""
+    close_old_connections()
+    for tenant_id in encrypting.tenants():
+        done = _in_batches(partial(encrypting.encrypt, tenant_id), "encryption of traces")
+        with transaction.atomic(durable=True):
+            encrypting.note(tenant_id, done, "traces.tasks.encrypt", database_now())
 
 
 @shared_task(name="traces.tasks.note_heads")

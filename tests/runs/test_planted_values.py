@@ -102,6 +102,7 @@ class Talkative:
             ("write_file", json.dumps({"path": f"json-{file}", "text": self.source.nested()})),
             ("read_file", json.dumps({"path": file})),
             ("read_file", json.dumps({"path": f"about {name} here.txt"})),
+            ("read_file", json.dumps({"path": f"{name}.txt"})),
             ("calculator", json.dumps({"expression": self.source.share()[0]})),
             ("calculator", json.dumps({"expression": "1", "note": self.source.share()})),
             ("read_file", '{"path": "' + self.source.text()),

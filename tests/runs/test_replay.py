@@ -20,6 +20,7 @@ from agents.models import Agent, LiveReplay, ModelReply, Run, ToolCall
 from agents.providers import PROVIDERS
 from agents.providers.protocol import AssistantMessage, Completion, ModelRequest, ProposedCall, ToolMessage
 from agents.replay import Report
+from agents.runs import lease
 from agents.states import RunState
 from approvals.manifests import all_manifests
 from approvals.models import ToolAllowance
@@ -107,6 +108,31 @@ def test_a_cancelled_run_replays(bench: Bench) -> None:
     assert run.state == RunState.CANCELLED
     report = replayed(run)
     assert (report.divergences, report.end) == ((), "cancelled")
+
+
+def test_a_run_that_timed_out_at_once_replays(bench: Bench) -> None:
+    Agent.objects.update(time_limit_seconds=0)
+    run = bench.go(JOB)
+    assert run.state == RunState.TIMED_OUT
+    report = replayed(run)
+    assert (report.divergences, report.steps, report.end) == ((), 0, "timed out: time budget")
+
+
+def test_a_run_whose_time_ended_amid_its_work_replays_to_the_same_place(bench: Bench) -> None:
+    run = bench.go(JOB)
+    assert run.state == RunState.WAITING
+    lease.set_held(run, worked_milliseconds=run.time_limit_seconds * 1000)
+    bench.decide(bench.gate(run))
+    run = bench.advance(run)
+    assert (run.state, run.error_kind) == (RunState.TIMED_OUT, "time_budget")
+    before = everything()
+    report = replayed(run)
+    assert (report.divergences, report.notes) == ((), ())
+    assert (report.steps, report.calls, report.end) == (2, 2, "timed out: time budget")
+    assert everything() == before
+    out = StringIO()
+    call_command("replay", str(run.pk), stdout=out)
+    assert "timed out: time budget" in out.getvalue()
 
 
 def test_a_failed_run_replays_and_a_raised_budget_is_a_difference(bench: Bench) -> None:

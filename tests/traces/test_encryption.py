@@ -18,7 +18,7 @@ from routekit_site.tenancy.encryption import FORGOTTEN, reseal, seal, unseal
 from routekit_site.tenancy.errors import DecryptionFailed, ValueForgotten
 from routekit_site.tenancy.models import User
 from tests.fixtures.cast import Cast
-from traces import append_only, export, ledger, recorder, rotation
+from traces import append_only, encrypting, export, ledger, recorder, rotation, tasks
 from traces.kinds import EventKind, LedgerKind
 from traces.models import EncryptionPolicy, LedgerEntry, RotationPermit, Trace, TraceEvent
 from traces.timeline import run_timeline
@@ -218,6 +218,65 @@ def test_values_of_a_lost_key_are_named_and_the_others_rotated(cast: Cast, now: 
         call_command("rotate_keys", stdout=StringIO())
     settings.ROUTEKIT_ENCRYPTION_KEYS = (key,)
     assert run_timeline(kept).locked == 0
+
+
+def everything_clear(cast: Cast) -> tuple[int, int]:
+    """How many prompts and payloads of the tenant are stored in clear."""
+    heads = Trace.objects.filter(tenant=cast.acme, prompt_sealed=None).count()
+    return heads, TraceEvent.objects.filter(trace__tenant=cast.acme, payload_sealed=None).count()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_turning_it_on_encrypts_what_is_stored_already(cast: Cast, now: datetime, client_of: ClientOf) -> None:
+    runs = [traced(cast, now, sealed=False) for _ in range(2)]
+    other = uuid4()
+    with transaction.atomic():
+        recorder.open_trace(
+            tenant_id=cast.globex.pk, run_id=other, agent_name="Files", submitter_id=cast.ada.pk, prompt=WORD, now=now
+        )
+    append_only.install(connection)
+    try:
+        client, page = client_of(cast.adam), "/admin/traces/encryptionpolicy/"
+        assert "2 traces<" in client.get(page).content.decode()
+        EncryptionPolicy.objects.filter(tenant=cast.acme).update(encrypt_traces=True)
+        assert "2 traces, being encrypted" in client.get(page).content.decode()
+        call_command("rotate_keys", check=True, stdout=(out := StringIO()))
+        assert "acme: 2 traces are still stored in clear" in out.getvalue()
+        tasks.encrypt()
+        assert everything_clear(cast) == (0, 0)
+        assert "nothing" in client.get(page).content.decode()
+        assert Trace.objects.get(pk=other).prompt == WORD
+        entry = LedgerEntry.objects.get(tenant=cast.acme)
+        assert ledger.facts_of(entry) == {"what": "stored traces encrypted", "values": 8}
+        tasks.encrypt()
+        assert LedgerEntry.objects.count() == 1
+        for run in runs:
+            text = client.get(f"{LIST}{run}/change/").content.decode()
+            assert WORD in text
+            assert Trace.objects.get(pk=run).prompt == ""
+    finally:
+        append_only.remove(connection)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_stored_is_encrypted_in_batches_the_prompt_last(cast: Cast, now: datetime) -> None:
+    run = traced(cast, now, sealed=False)
+    for sealed, left in ((2, (1, 1)), (2, (0, 0)), (0, (0, 0))):
+        with transaction.atomic():
+            assert encrypting.encrypt(cast.acme.pk, events=2) == sealed
+        assert everything_clear(cast) == left
+    with transaction.atomic():
+        recorder.record(run_id=run, kind=EventKind.NOTE, payload={"smell": WORD}, now=now)
+    assert everything_clear(cast) == (0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rotating_keys_encrypts_what_is_in_clear_too(cast: Cast, now: datetime) -> None:
+    traced(cast, now, sealed=False)
+    EncryptionPolicy.objects.filter(tenant=cast.acme).update(encrypt_traces=True)
+    call_command("rotate_keys", stdout=(out := StringIO()))
+    assert "acme: 4 values of traces were in clear, now encrypted" in out.getvalue()
+    assert everything_clear(cast) == (0, 0)
 
 
 def test_a_permit_of_rotation_opens_the_sealed_payload_and_nothing_else(cast: Cast, now: datetime) -> None:

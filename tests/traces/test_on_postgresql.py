@@ -130,3 +130,34 @@ for change in ({"actor": "mallory"}, {"payload": {"a": 1}}, {"payload_sealed": N
 print(said, RotationPermit.objects.count())
 """
     assert run(site, code) == "[0, 1, 2, 0, True, True, True] 0"
+
+
+def test_what_was_stored_in_clear_is_encrypted_under_the_guard(site: Site) -> None:
+    code = """
+from django.db import DatabaseError
+from traces import tasks
+from traces.models import EncryptionPolicy, RotationPermit
+from traces.timeline import events_of_run
+with transaction.atomic():
+    recorder.open_trace(tenant_id=acme.pk, run_id=run, agent_name="A", submitter_id=alice.pk, prompt="clear", now=now)
+    recorder.record(run_id=run, kind=EventKind.NOTE, payload={"needle": "clearly"}, now=now)
+said = [queries.matching(Trace.objects.filter(pk=run), "clearly").count()]
+try:
+    with transaction.atomic():
+        RotationPermit.objects.create()
+        TraceEvent.objects.filter(trace=run).update(payload_sealed=b"x")
+except DatabaseError as error:
+    said.append("append-only" in str(error))
+EncryptionPolicy.objects.update_or_create(tenant=acme, defaults={"encrypt_traces": True})
+tasks.encrypt()
+said += [Trace.objects.filter(tenant=acme, prompt_sealed=None).count()]
+said += [TraceEvent.objects.filter(trace__tenant=acme, payload_sealed=None).count()]
+said += [queries.matching(Trace.objects.filter(pk=run), "clearly").count()]
+EncryptionPolicy.objects.all().delete()
+with transaction.atomic():
+    recorder.record(run_id=run, kind=EventKind.NOTE, payload={"needle": "later"}, now=now)
+said += [TraceEvent.objects.get(trace=run, number=3).payload, [each.payload for each in events_of_run(run)][1:]]
+print(said, RotationPermit.objects.count())
+"""
+    shown = "[{'needle': 'clearly'}, {'needle': 'later'}]"
+    assert run(site, code) == f"[1, True, 0, 0, 0, {{}}, {shown}] 0"

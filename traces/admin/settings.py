@@ -7,12 +7,13 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.template.defaultfilters import pluralize
 from django.urls import URLPattern, path
 from django.utils import timezone
 
 from routekit_site.tenancy.roles import Capability
 from routekit_site.tenancy.scoped_admin import TenantScopedAdmin
-from traces import ledger
+from traces import encrypting, ledger
 from traces.forms import RedactionPolicyForm
 from traces.kinds import LedgerKind
 from traces.models import EncryptionPolicy, RedactionPolicy, RetentionPolicy
@@ -62,12 +63,24 @@ class RetentionPolicyAdmin(_SettingsAdmin):
 class EncryptionPolicyAdmin(_SettingsAdmin):
     """Whether a tenant's traces are encrypted at rest."""
 
-    list_display = ("tenant", "encrypt_traces", "changed_at")
-    fields = ("tenant", "encrypt_traces")
+    list_display = ("tenant", "encrypt_traces", "in_clear", "changed_at")
+    fields = ("tenant", "encrypt_traces", "in_clear")
+    readonly_fields = ("in_clear",)
 
     def snapshot(self, obj: EncryptionPolicy) -> dict[str, Any]:
         """Its one setting."""
         return {"encrypt_traces": obj.encrypt_traces}
+
+    @admin.display(description="stored in clear")
+    def in_clear(self, obj: EncryptionPolicy) -> str:
+        """How many traces are still in clear; where encryption is asked for, they grow fewer."""
+        if obj.pk is None:
+            return "-"
+        count, exact = encrypting.in_clear(obj.pk)
+        found = f"{count:,} trace{pluralize(count)}" if exact else f"more than {count:,} traces"
+        if obj.encrypt_traces:
+            return f"{found}, being encrypted" if count else "nothing"
+        return found
 
 
 @admin.register(RedactionPolicy)

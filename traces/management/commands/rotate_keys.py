@@ -1,4 +1,4 @@
-"""`manage.py rotate_keys`: seal everything again under the newest key of ROUTEKIT_ENCRYPTION_KEYS."""
+"""`manage.py rotate_keys`: seal everything again under the newest key, and what should be sealed and is not yet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db import transaction
 
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.models import Tenant
-from traces import ledger, rotation
+from traces import encrypting, ledger, rotation
 from traces.kinds import LedgerKind
 
 
@@ -32,6 +32,7 @@ class Command(BaseCommand):
         counts = [self._rotated(sealed, options) for sealed in rotation.sealed_columns()]
         if not options["check"]:
             _note(counts)
+        self._in_clear(check=options["check"])
         self._conclude(counts, check=options["check"])
 
     def _rotated(self, sealed: rotation.Sealed, options: dict[str, Any]) -> rotation.Count:
@@ -42,6 +43,23 @@ class Command(BaseCommand):
             f"{count.changed} {left}, {count.unreadable} unreadable"
         )
         return count
+
+    def _in_clear(self, *, check: bool) -> None:
+        """Encrypt what tenants that ask for encryption stored before they did, as the clock does too."""
+        for tenant in Tenant.objects.filter(pk__in=encrypting.tenants()).order_by("slug"):
+            if check:
+                left, exact = encrypting.in_clear(tenant.pk)
+                if left:
+                    more = "" if exact else "more than "
+                    self.stdout.write(f"{tenant.slug}: {more}{left} traces are still stored in clear")
+                continue
+            done = 0
+            while rows := _encrypted(tenant.pk):
+                done += rows
+            with transaction.atomic(durable=True):
+                encrypting.note(tenant.pk, done, "manage.py", database_now())
+            if done:
+                self.stdout.write(f"{tenant.slug}: {done} values of traces were in clear, now encrypted")
 
     def _conclude(self, counts: list[rotation.Count], *, check: bool) -> None:
         lost = [f"{count.column} {', '.join(count.named)}" for count in counts if count.unreadable]
@@ -58,6 +76,11 @@ class Command(BaseCommand):
             self.stdout.write(message)
             return
         self.stdout.write("Everything is under the newest key; older keys can go.")
+
+
+def _encrypted(tenant_id: int) -> int:
+    with transaction.atomic(durable=True):
+        return encrypting.encrypt(tenant_id)
 
 
 def _note(counts: list[rotation.Count]) -> None:
