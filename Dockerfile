@@ -26,4 +26,4 @@ COPY static ./static
 RUN python -m compileall -q .
 USER routekit
 EXPOSE 8000
-CMD ["daphne", "-v", "0", "-b", "0.0.0.0", "-p", "8000", "routekit_site.asgi:application"]
+CMD ["daphne", "-v", "0", "-b", "0.0.0.0", "-p", "8000", "--websocket-max-message-size", "8192", "--websocket-max-frame-size", "8192", "routekit_site.asgi:application"]

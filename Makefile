@@ -97,8 +97,8 @@ test-mutation: $(VENV)/.development ## Take away each seccomp and Landlock rule 
 test-races: $(VENV)/.development ## Two browsers race for one call, 200 times
 	$(BIN)/pytest -q -m slow tests/browser
 
-test-fuzz: $(VENV)/.development ## Thousands of bad requests at every address of the site
-	$(BIN)/pytest -q -m slow tests/screens/test_fuzz.py
+test-fuzz: $(VENV)/.development ## Thousands of bad requests at every address of the site, and of bad conversations on its socket
+	$(BIN)/pytest -q -m slow tests/screens/test_fuzz.py tests/traces/test_socket_fuzz.py
 
 bench-redaction: $(VENV)/.run ## Measure redaction, beside its peers if the bench extra is installed; CORPUS=file.jsonl for F1
 	$(BIN)/python -m bench.redaction $(CORPUS)

@@ -25,6 +25,8 @@ CONCURRENCY = 4
 BACKLOG = 128
 # What is still running after this long is left to its lease: the next start, or another worker, takes it up.
 STOP_WITHIN = 1.5
+# A browser says "ping" and "I look at this call". Daphne would hold a megabyte of whatever else it is sent.
+MAX_SOCKET_MESSAGE = 8192
 
 
 class PortTaken(Exception):
@@ -120,6 +122,8 @@ def serve(listener: socket.socket, on_ready: Callable[[], None]) -> None:
         server_name="routekit",
         verbosity=0,
         application_close_timeout=1,
+        websocket_max_message_size=MAX_SOCKET_MESSAGE,
+        websocket_max_frame_size=MAX_SOCKET_MESSAGE,
     ).run()
     for thread in supervised:
         thread.stop()

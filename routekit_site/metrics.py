@@ -24,6 +24,7 @@ from agents.models import Run
 from agents.states import RUN_FINISHED
 from approvals.models import ApprovalGate
 from routekit_site.health import findings
+from routekit_site.tenancy import slow_queries
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.heartbeats import SWEEP, last_sign, redaction_failures
 from routekit_site.tenancy.models import Tenant
@@ -123,6 +124,7 @@ def _health(now: datetime) -> Iterator[Metric]:
 _REGISTRY = CollectorRegistry()
 _REGISTRY.register(SiteCollector())
 meters.register(_REGISTRY)
+slow_queries.register(_REGISTRY)
 
 
 @never_cache

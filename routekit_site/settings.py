@@ -402,6 +402,8 @@ LOGGING: dict[str, Any] = {
         "django.server": {"handlers": [], "level": _THEIRS, "propagate": True},
         # One line for each refused request; what breaks is logged at ERROR by the handler's own call.
         "django.request": {"level": "ERROR"},
+        # Any scanner sends foreign hosts, and a line of an error would repeat what it sent; the answer is 400.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # One line a request or message: their addresses may hold what a tool was given.
         "httpx": {"level": "WARNING"},
         "openai": {"level": "WARNING"},

@@ -133,6 +133,13 @@ async def feed(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     await _serve(socket, hub, receive, after)
 
 
+async def nothing_here(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Refuse a socket at any other address."""
+    del scope
+    await receive()
+    await send({"type": "websocket.close", "code": Close.NO_MEMBER})
+
+
 async def _follow(socket: Socket, hub: Hub, receive: Receive, after: int | None) -> None:
     """Bring the socket up to date, and listen to the browser until it goes."""
     try:

@@ -6,11 +6,13 @@ import secrets
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 from routekit_site import doctor
+from routekit_site.tenancy import slow_queries
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.heartbeats import SWEEP, mark
 from tests.fixtures.gates import House
@@ -89,3 +91,17 @@ def test_the_delay_of_the_feed_is_measured(client: Client, token: str) -> None:
     found = figures(client, token)
     assert found["routekit_feed_entries_total",] == before + 1
     assert found["routekit_feed_delay_seconds_bucket", "+Inf"] >= 1
+
+
+def test_a_slow_statement_is_counted_and_logged_without_its_values(
+    client: Client, token: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = figures(client, token)["routekit_slow_queries_total",]
+    assert "a statement took" not in caplog.text
+    monkeypatch.setattr(slow_queries, "SLOW_SECONDS", 0.0)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s,\n  1", ["rita@example.org"])
+    monkeypatch.undo()
+    assert figures(client, token)["routekit_slow_queries_total",] == before + 1
+    assert "s: SELECT %s, 1" in caplog.text
+    assert "rita@" not in caplog.text

@@ -1,4 +1,4 @@
-"""A scanner's worth of bad requests at every address, and a socket told nonsense: no 500, no leak, no slow query.
+"""A scanner's worth of bad requests at every address: no 500, no leak, no slow query. The socket's are in tests/traces.
 
 `make test` runs a few hundred; `make test-fuzz` runs thousands. Hypothesis prints the request that fails.
 """
@@ -11,13 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.models import Agent, Run
+from routekit_site.tenancy import slow_queries
 from routekit_site.tenancy.models import User
 from tests.fixtures.addresses import every_address
 from tests.fixtures.cast import Cast
@@ -82,7 +81,6 @@ TYPES = [
 ]
 METHODS = ["GET", "POST", "POST", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "get"]
 LEAKS = (b"Traceback (most recent", b"django.db", b"site-packages", b"DJANGO_SETTINGS", b"psycopg", b"OperationalError")
-SLOW_SECONDS = 1.0
 
 texts = st.sampled_from(NASTY) | st.text(max_size=40)
 pairs = st.lists(st.tuples(st.sampled_from(FIELDS), texts), max_size=8)
@@ -113,13 +111,19 @@ def paths(house: House, agent: Agent, submit: Callable[..., Run]) -> list[str]:
 
 
 def check(client: Client, method: str, path: str, query: str, **sent: Any) -> None:
-    """One request: whatever it is, the answer is no error of ours, tells nothing, and no query of it is slow."""
-    with CaptureQueriesContext(connection) as queries:
+    """One request: whatever it is, the answer is no error of ours, tells nothing, and no query of it is slow.
+
+    On a busy machine anything may take a second once. What is slow three times in a row is slow by itself.
+    """
+    for _ in range(3):
+        before = slow_queries.count()
         answer = client.generic(method, path, QUERY_STRING=query, **sent)
-    text = answer.getvalue()
-    assert answer.status_code < 500, text[:300]
-    assert not any(leak in text for leak in LEAKS)
-    assert all(float(query["time"]) < SLOW_SECONDS for query in queries.captured_queries)
+        text = answer.getvalue()
+        assert answer.status_code < 500, text[:300]
+        assert not any(leak in text for leak in LEAKS)
+        if slow_queries.count() == before:
+            return
+    raise AssertionError("a query takes longer than a second, three times in a row")
 
 
 def attack(client_of: ClientOf, cast: Cast, paths: list[str], data: st.DataObject) -> None:
