@@ -69,15 +69,15 @@ class Ballot:
     answer: str = ""
 
 
-def check_decide(user: User | AnonymousUser, gate: ApprovalGate) -> Membership:
-    """The membership under which `user` may decide this gate, read afresh.
+def check_decide(user: User | AnonymousUser, gate: ApprovalGate, *, hold: bool = False) -> Membership:
+    """The membership under which `user` may decide this gate, read afresh; with `hold`, nobody takes it meanwhile.
 
     Raises:
         NotVisible: no member of the gate's tenant.
         NotAllowed: a member whose role may not decide, or not this gate.
         OwnRun: the submitter, where four eyes are asked for (a NotAllowed too).
     """
-    membership = check_capability(user, gate.tenant_id, Capability.DECIDE_GATE)
+    membership = check_capability(user, gate.tenant_id, Capability.DECIDE_GATE, hold=hold)
     if gate.four_eyes and user.pk == gate.requester_id:
         raise OwnRun
     if membership.role not in gate.deciding_roles:

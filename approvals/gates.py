@@ -137,7 +137,7 @@ def decide(gate_id: uuid.UUID, user: User, ballot: Ballot, *, now: datetime) -> 
     """
     check_form(ballot)
     gate = locked(gate_id)
-    membership = check_decide(user, gate)
+    membership = check_decide(user, gate, hold=True)
     decisions = decisions_around(gate, user, ballot.idempotency_key)
     earlier = earlier_answer(gate, user, ballot, decisions)
     if earlier is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from routekit_site import members_page
 from routekit_site.demo_page import demo_page
 from routekit_site.health import healthz, readyz
 from routekit_site.metrics import metrics
@@ -18,6 +19,18 @@ urlpatterns = [
     path("", include("agents.urls")),
     path("", include("traces.urls")),
     path("security/", security, name="security"),
+    path("members/", members_page.member_list, name="members"),
+    path("members/<int:member_id>/role/", members_page.change_role, name="change-role"),
+    path("members/<int:member_id>/remove/", members_page.remove_member, name="remove-member"),
+    path("members/invite/", members_page.invite, name="invite"),
+    path(
+        "members/invitations/<int:invitation_id>/withdraw/",
+        members_page.withdraw_invitation,
+        name="withdraw-invitation",
+    ),
+    path("invitation/<str:token>/", members_page.invitation, name="invitation"),
+    path("tenants/", members_page.tenants, name="tenants"),
+    path("tenants/<int:tenant_id>/invite/", members_page.invite_admin, name="invite-admin"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),

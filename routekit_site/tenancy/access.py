@@ -6,32 +6,43 @@ A stranger to a tenant is told that there is nothing (404); a member without the
 from __future__ import annotations
 
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import QuerySet
 
 from routekit_site.tenancy.errors import NotAllowed, NotVisible
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.roles import CAPABILITIES, Capability, capabilities_of
 from routekit_site.tenancy.statements import Query, slot
 
-_MEMBERSHIP = Query(
-    lambda: Membership.objects.select_related("tenant").filter(user_id=slot("user"), tenant_id=slot("tenant"))
-)
+
+def _active_membership() -> QuerySet[Membership]:
+    found = Membership.objects.select_related("tenant").filter(user_id=slot("user"), tenant_id=slot("tenant"))
+    return found.filter(user__is_active=True)
 
 
-def membership_of(user: User | AnonymousUser, tenant_id: int) -> Membership | None:
-    """The user's membership in a tenant, read afresh: a role that was taken away a second ago is gone."""
+_MEMBERSHIP = Query(_active_membership)
+_HELD = Query(lambda: _active_membership().select_for_update(no_key=True, of=("self",)))
+
+
+def membership_of(user: User | AnonymousUser, tenant_id: int, *, hold: bool = False) -> Membership | None:
+    """The user's membership in a tenant, read afresh: a role that was taken away a second ago is gone.
+
+    With `hold`, whoever wants to take or change it waits until this transaction has ended.
+    """
     if not user.is_authenticated or not user.is_active:
         return None
-    return _MEMBERSHIP.first(user=user.pk, tenant=tenant_id)
+    return (_HELD if hold else _MEMBERSHIP).first(user=user.pk, tenant=tenant_id)
 
 
-def check_capability(user: User | AnonymousUser, tenant_id: int, capability: Capability) -> Membership:
-    """The membership that gives `capability`.
+def check_capability(
+    user: User | AnonymousUser, tenant_id: int, capability: Capability, *, hold: bool = False
+) -> Membership:
+    """The membership that gives `capability`; see `membership_of` for `hold`.
 
     Raises:
         NotVisible: `user` is no member of the tenant.
         NotAllowed: a member, without the capability.
     """
-    membership = membership_of(user, tenant_id)
+    membership = membership_of(user, tenant_id, hold=hold)
     if membership is None:
         raise NotVisible
     if capability not in capabilities_of(membership.role):

@@ -18,6 +18,18 @@ class NotAllowed(TenancyError):
     """Your role in this tenant does not allow this. Ask an admin of the tenant."""
 
 
+class LastAdmin(TenancyError):
+    """Nobody else administers this tenant. Make somebody else an admin first."""
+
+
+class AlreadyMember(TenancyError):
+    """You belong to this tenant already. One of its admins can change your role."""
+
+
+class InvitationOver(NotVisible):
+    """This invitation is not good any more: it was used or withdrawn, or its time is over. Ask for a new one."""
+
+
 class ReauthenticationNeeded(TenancyError):
     """Confirm that it is you before you do this."""
 

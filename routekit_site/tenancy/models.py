@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.contrib.auth.models import AbstractUser
@@ -59,6 +60,44 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} is {self.role} in {self.tenant}"
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    """Filters over invitations."""
+
+    def standing(self, now: datetime) -> InvitationQuerySet:
+        """Invitations that can still be accepted."""
+        return self.filter(closed_at=None, expires_at__gt=now)
+
+
+class Invitation(models.Model):
+    """A link by which one person can join a tenant once. Only a digest of its secret is kept."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=20, choices=[(role.value, role.value) for role in Role])
+    digest = models.CharField(max_length=64, unique=True)
+    created_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_by = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+
+    objects: ClassVar[InvitationQuerySet] = InvitationQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(role__in=[role.value for role in Role]), name="invitation_role_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(closed_at=None, closed_by=None)
+                | models.Q(closed_at__isnull=False, closed_by__isnull=False),
+                name="invitation_closing_paired",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"invitation to {self.tenant} as {self.role}"
 
 
 class Heartbeat(models.Model):

@@ -140,3 +140,28 @@ def test_the_theme_switch_wins_over_the_system_and_is_remembered(as_person: Call
     assert dark != light
     page.reload()
     assert page.evaluate(background) == dark
+
+
+def test_members_and_invitations(
+    as_person: Callable[..., Page], accessibility_violations: Violations, look: dict[str, Any]
+) -> None:
+    page = as_person("adam", **look)
+    root = page.url.split("/", 3)[:3]
+    page.goto("/".join([*root, "members/"]))
+    expect(page.get_by_role("heading", name="Rita Rossi")).to_be_visible()
+    page.get_by_label("reviewer sees all jobs").check()
+    page.get_by_role("button", name="Make the link").click()
+    link = page.get_by_label("A link for one person").input_value()
+    assert accessibility_violations(page) == []
+    assert _fits(page)
+    page.get_by_role("link", name="Remove… Rita Rossi").click()
+    expect(page.get_by_role("heading", name="Remove Rita Rossi?")).to_be_visible()
+    assert accessibility_violations(page) == []
+    stranger = as_person("ravi", **look)
+    stranger.goto(link)
+    expect(stranger.get_by_role("heading", name="Join Acme?")).to_be_visible()
+    assert accessibility_violations(stranger) == []
+    assert _fits(stranger)
+    page.goto("/".join([*root, "members/"]))
+    page.get_by_role("button", name="Withdraw the invitation as reviewer").first.click()
+    expect(page.get_by_text("The invitation is withdrawn")).to_be_visible()

@@ -30,10 +30,13 @@ from approvals.errors import AlreadyDecided, ApprovalError  # noqa: E402
 from approvals.models import ApprovalGate, Decision, RemarkKind, ToolAllowance  # noqa: E402
 from approvals.presentation import redacted_change  # noqa: E402
 from approvals.types import Permit  # noqa: E402
-from routekit_site.tenancy.models import User  # noqa: E402
+from routekit_site import members  # noqa: E402
+from routekit_site.tenancy.errors import LastAdmin, TenancyError  # noqa: E402
+from routekit_site.tenancy.models import Membership, User  # noqa: E402
 from routekit_site.tenancy.roles import Role  # noqa: E402
 from tests.fixtures.cast import Cast, make_tenant, make_user  # noqa: E402
 from tests.fixtures.gates import TWO, House, Opened  # noqa: E402
+from traces.models import LedgerEntry  # noqa: E402
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 Side = Callable[[], object]
@@ -73,7 +76,7 @@ def race(*sides: Side) -> list[Outcome]:
             outcomes[position] = {"answer": told(side())}
         except AlreadyDecided as error:
             outcomes[position] = {"error": "AlreadyDecided", "winner": error.winner, "state": error.state}
-        except ApprovalError as error:
+        except (ApprovalError, TenancyError) as error:
             outcomes[position] = {"error": type(error).__name__}
         except Exception as error:  # noqa: BLE001 - the test sees it and fails
             outcomes[position] = {"crash": f"{type(error).__name__}: {error}"}
@@ -152,6 +155,48 @@ def decide_or_take_back(house: House) -> Outcome:
 
     sides = race(lambda: house.decide(opened, house.cast.rita), take_back)
     return {"sides": sides, **after(opened)}
+
+
+def decide_or_remove(house: House) -> Outcome:
+    """Rita approves while an admin removes her; she is a member again afterwards."""
+    opened, tenant = house.open(), house.cast.acme
+    member = Membership.objects.get(user=house.cast.rita, tenant=tenant)
+
+    def removed() -> str:
+        with transaction.atomic():
+            members.remove(member, actor="adam", now=NOW)
+        return "removed"
+
+    sides = race(lambda: house.decide(opened, house.cast.rita), removed)
+    entries = LedgerEntry.objects.filter(tenant=tenant).order_by("-number")[:2]
+    told = [entry.kind for entry in reversed(entries)]
+    Membership.objects.create(user=house.cast.rita, tenant=tenant, role=Role.REVIEWER)
+    return {"sides": sides, "told": told, **after(opened)}
+
+
+def two_admins(house: House) -> Outcome:
+    """Two admins remove each other."""
+    tenant, people = house.cast.acme, (house.cast.adam, house.cast.rolf)
+    Membership.objects.filter(user=house.cast.rolf, tenant=tenant).update(role=Role.ADMIN)
+    rows = [Membership.objects.get(user=person, tenant=tenant) for person in people]
+
+    def removes(row: Membership, actor: str) -> Side:
+        def side() -> str:
+            try:
+                with transaction.atomic():
+                    members.remove(row, actor=actor, now=NOW)
+            except LastAdmin:
+                return "refused"
+            return "removed"
+
+        return side
+
+    sides = race(removes(rows[0], "rolf"), removes(rows[1], "adam"))
+    left = Membership.objects.filter(tenant=tenant, role=Role.ADMIN).count()
+    Membership.objects.filter(tenant=tenant, user__in=people).delete()
+    for person, role in zip(people, (Role.ADMIN, Role.REVIEWER), strict=True):
+        Membership.objects.create(tenant=tenant, user=person, role=role)
+    return {"sides": sides, "admins": left}
 
 
 def decide_or_renew(house: House) -> Outcome:
@@ -292,6 +337,8 @@ RACES = {
     function.__name__: function
     for function in (
         two_deciders,
+        decide_or_remove,
+        two_admins,
         decide_or_withdraw,
         two_browsers,
         decide_or_take_back,

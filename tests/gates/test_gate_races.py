@@ -22,6 +22,8 @@ ROUNDS = {
     "two_deciders": 200,
     "two_browsers": 40,
     "decide_or_take_back": 20,
+    "decide_or_remove": 40,
+    "two_admins": 20,
     "decide_or_renew": 10,
     "around_a_decision": 10,
     "decide_or_withdraw": 40,
@@ -197,3 +199,25 @@ def test_a_remembered_approval_is_used_no_more_often_than_it_is_good_for(races: 
 def test_deciding_sweeping_and_cancelling_at_once_leaves_every_gate_answered(races: Races) -> None:
     for played in races["storm"]:
         assert set(played["states"]) <= {"approved", "expired", "withdrawn", "lapsed"}
+
+
+def test_whoever_is_removed_while_deciding_decides_before_it_or_not_at_all(races: Races) -> None:
+    seen = set()
+    for played in races["decide_or_remove"]:
+        decided, removed = played["sides"]
+        assert removed == {"answer": "removed"}
+        if "answer" in decided:
+            assert played["state"] == "approved"
+            # In the ledger, too, nobody decides after they were removed.
+            assert played["told"] == ["decision", "policy_change"]
+        else:
+            assert decided["error"] == "NotVisible"
+            assert (played["state"], played["told"][-1]) == ("pending", "policy_change")
+        seen.add("answer" in decided)
+    assert True in seen
+
+
+def test_of_two_admins_who_remove_each_other_one_stays(races: Races) -> None:
+    for played in races["two_admins"]:
+        assert sorted(side["answer"] for side in played["sides"]) == ["refused", "removed"]
+        assert played["admins"] == 1

@@ -31,12 +31,19 @@ def test_a_tenant_and_its_first_person_are_made_from_nothing(monkeypatch: pytest
     tenant = Tenant.objects.get(slug="northwind")
     assert "admin      nora" in member("list", "northwind")
 
-    member("set", "northwind", "nora", "--role", "reviewer")
+    with pytest.raises(CommandError, match="Make somebody else an admin first"):
+        member("set", "northwind", "nora", "--role", "reviewer")
+    with pytest.raises(CommandError, match="--last-admin"):
+        member("remove", "northwind", "nora")
+    assert Membership.objects.get(tenant=tenant).role == "admin"
+    member("set", "northwind", "nora", "--role", "reviewer", "--last-admin")
     assert Membership.objects.get(tenant=tenant).role == "reviewer"
     member("remove", "northwind", "nora")
     assert not Membership.objects.filter(tenant=tenant).exists()
     entries = LedgerEntry.objects.filter(tenant=tenant).order_by("number")
-    assert [ledger.facts_of(entry)["after"] for entry in entries] == ["admin", "reviewer", None]
+    facts = [ledger.facts_of(entry) for entry in entries]
+    assert [each["act"] for each in facts] == ["tenant made", *["membership"] * 3]
+    assert [each["after"] for each in facts[1:]] == ["admin", "reviewer", None]
     assert not list(ledger.verify(tenant.pk))
 
 

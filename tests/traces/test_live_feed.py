@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from channels.layers import channel_layers
 from django.contrib.sessions.models import Session
 from django.db import connection, transaction
+from django.test import Client
 
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.roles import Role
@@ -208,6 +209,12 @@ def _revoke(cast: Cast) -> None:
     Membership.objects.filter(user=cast.rita, tenant=cast.acme).delete()
 
 
+def _removed_on_the_page(cast: Cast) -> None:
+    admin, member = Client(), Membership.objects.get(user=cast.rita, tenant=cast.acme)
+    admin.force_login(cast.adam)
+    assert admin.post(f"/members/{member.pk}/remove/").status_code == 302
+
+
 def _sign_out(_cast: Cast) -> None:
     Session.objects.all().delete()
 
@@ -225,6 +232,7 @@ def _new_password(cast: Cast) -> None:
     ("end", "code"),
     [
         (_revoke, Close.NO_MEMBER),
+        (_removed_on_the_page, Close.NO_MEMBER),
         (_sign_out, Close.SIGNED_OUT),
         (_deactivate, Close.SIGNED_OUT),
         (_new_password, Close.SIGNED_OUT),

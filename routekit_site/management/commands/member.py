@@ -11,13 +11,14 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from routekit_site import members
 from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.errors import LastAdmin
 from routekit_site.tenancy.models import Membership, Tenant, User
 from routekit_site.tenancy.roles import Role
-from traces import ledger
-from traces.kinds import LedgerKind
 
 _ACTOR = "manage.py"
+_OVERRULE = "Or say --last-admin: an operator can invite another one afterwards."
 
 
 class Command(BaseCommand):
@@ -30,6 +31,9 @@ class Command(BaseCommand):
         parser.add_argument("tenant", metavar="TENANT", help="the tenant's short name, as in addresses")
         parser.add_argument("user", metavar="USER", nargs="?", help="the account's user name")
         parser.add_argument("--role", choices=[role.value for role in Role], help="what the person is in the tenant")
+        parser.add_argument(
+            "--last-admin", action="store_true", help="remove even the last admin, or change their role"
+        )
         parser.add_argument("--tenant-name", metavar="NAME", help="make the tenant, under this name, if there is none")
         parser.add_argument("--email", default="", help="of a new account")
         parser.add_argument("--password-stdin", action="store_true", help="read a new account's password from input")
@@ -42,7 +46,7 @@ class Command(BaseCommand):
             raise CommandError("Name the account, too.")
         with transaction.atomic(durable=True):
             if options["act"] == "remove":
-                told = _remove(_tenant(options["tenant"], None), options["user"])
+                told = _remove(_tenant(options["tenant"], None), options["user"], even_the_last=options["last_admin"])
             else:
                 told = _set(_tenant(options["tenant"], options["tenant_name"]), options)
         self.stdout.write(told)
@@ -57,12 +61,10 @@ class Command(BaseCommand):
 def _tenant(slug: str, name: str | None) -> Tenant:
     found = Tenant.objects.filter(slug=slug).first()
     if found is None and name:
-        found = Tenant(slug=slug, name=name)
         try:
-            found.full_clean()
+            found = members.make_tenant(slug, name, actor=_ACTOR, now=database_now())
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from None
-        found.save()
     if found is None:
         message = f"There is no tenant {slug}. Give --tenant-name to make it."
         raise CommandError(message)
@@ -74,9 +76,11 @@ def _set(tenant: Tenant, options: dict[str, Any]) -> str:
     if role is None:
         raise CommandError("Say with --role what the person is.")
     user = User.objects.filter(username=options["user"]).first() or _new_user(options)
-    before = Membership.objects.filter(user=user, tenant=tenant).values_list("role", flat=True).first()
-    Membership.objects.update_or_create(user=user, tenant=tenant, defaults={"role": role})
-    _note(tenant, user.get_username(), before, role)
+    try:
+        even_the_last = options["last_admin"]
+        members.give_role(tenant, user, Role(role), actor=_ACTOR, now=database_now(), even_the_last=even_the_last)
+    except LastAdmin as error:
+        raise CommandError(f"{error} {_OVERRULE}") from None
     return f"{user.get_username()} is {role} in {tenant.name}."
 
 
@@ -94,17 +98,13 @@ def _new_user(options: dict[str, Any]) -> User:
     return user
 
 
-def _remove(tenant: Tenant, name: str) -> str:
-    found = Membership.objects.filter(tenant=tenant, user__username=name).first()
+def _remove(tenant: Tenant, name: str, *, even_the_last: bool) -> str:
+    found = Membership.objects.filter(tenant=tenant, user__username=name).select_related("tenant").first()
     if found is None:
         message = f"{name} is no member of {tenant.name}."
         raise CommandError(message)
-    before = found.role
-    found.delete()
-    _note(tenant, name, before, None)
+    try:
+        members.remove(found, actor=_ACTOR, now=database_now(), even_the_last=even_the_last)
+    except LastAdmin as error:
+        raise CommandError(f"{error} {_OVERRULE}") from None
     return f"{name} is no member of {tenant.name} any more. Open pages of theirs close within seconds."
-
-
-def _note(tenant: Tenant, name: str, before: str | None, after: str | None) -> None:
-    facts = {"act": "membership", "person": name, "before": before, "after": after}
-    ledger.append(tenant_id=tenant.pk, kind=LedgerKind.POLICY_CHANGE, actor=_ACTOR, facts=facts, now=database_now())
