@@ -26,7 +26,8 @@ class ToolManifest:
     running a call twice has the effect of running it once. `trusted_in_process` is for built-in pure tools only.
     `limits` are the ceilings that the tool declares for itself, by the names of `agents.tools.limits.ResourceLimits`.
     `runs_given_code` marks a tool whose arguments are a program: what such a call attempts is its arguments' doing.
-    `reversibility_of` tells the calls of one tool apart; `reversibility` is the worst of them.
+    `reversibility_of` tells the calls of one tool apart; `reversibility` is the worst of them. `idempotent_of` does so
+    where some of a tool's calls can be repeated and others can't.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ToolManifest:
     limits: Mapping[str, float] = field(default_factory=dict)
     runs_given_code: bool = False
     reversibility_of: Callable[[Mapping[str, Any]], Reversibility] | None = None
+    idempotent_of: Callable[[Mapping[str, Any]], bool] | None = None
 
     def reversibility_for(self, arguments: Mapping[str, Any]) -> Reversibility:
         """The class of one call: what the tool says of these arguments, else its own class.
@@ -55,6 +57,15 @@ class ToolManifest:
             return self.reversibility_of(arguments)
         except (KeyError, TypeError, ValueError):
             return self.reversibility
+
+    def idempotent_for(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether one call may be repeated: what the tool says of these arguments, else of itself; in doubt not."""
+        if self.idempotent_of is None:
+            return self.idempotent
+        try:
+            return self.idempotent_of(arguments)
+        except (KeyError, TypeError, ValueError):
+            return False
 
 
 _MANIFESTS: dict[str, ToolManifest] = {}

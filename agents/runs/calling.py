@@ -44,6 +44,11 @@ class Planned:
     binding: Binding
     verdict: Verdict
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether running this call twice has the effect of running it once."""
+        return self.manifest.idempotent_for(self.arguments)
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -196,7 +201,7 @@ def _repeats_approved(planned: Planned) -> bool:
     gate = planned.call.gate
     return (
         gate is not None
-        and planned.manifest.idempotent
+        and planned.repeatable
         and planned.call.attempts > 0
         and digest_of(planned.binding) == gate.digest
     )
@@ -325,9 +330,9 @@ def _cut_off(held: Held, run: Run, outcome: Outcome) -> bool:
 
 
 def _again_in(begun: Begun, outcome: Outcome, runtime: RuntimeDefaults) -> float | None:
-    """Seconds until the call is tried again, or None: only idempotent tools are, and only so often."""
+    """Seconds until the call is tried again, or None: only idempotent calls are, and only so often."""
     tries = begun.planned.call.attempts
-    if isinstance(outcome, Succeeded) or not outcome.retryable or not begun.planned.manifest.idempotent:
+    if isinstance(outcome, Succeeded) or not outcome.retryable or not begun.planned.repeatable:
         return None
     return runtime.delay(tries - 1, outcome.retry_after) if tries <= runtime.max_retries else None
 
@@ -378,8 +383,7 @@ def _result(begun: Begun, outcome: Outcome) -> tuple[CallState, str, str, Any]:
     if isinstance(outcome, Succeeded):
         return CallState.SUCCEEDED, "succeeded", json.dumps(outcome.value, ensure_ascii=False), outcome.value
     told = turn.words_for_failed(outcome.message)
-    manifest = begun.planned.manifest
-    harmless = manifest.idempotent or manifest.reversibility is Reversibility.READ_ONLY
+    harmless = begun.planned.repeatable or begun.planned.manifest.reversibility is Reversibility.READ_ONLY
     if outcome.kind is FailureKind.CANCELLED and not harmless:
         return CallState.UNKNOWN, outcome.kind.value, told, {"error": outcome.message}
     return CallState.FAILED, outcome.kind.value, told, {"error": outcome.message}

@@ -1,6 +1,6 @@
 """A worker died while it ran a call: nobody knows whether the call took effect.
 
-An idempotent tool is simply run again, under the same idempotency key (the call's id). For any other a person is asked,
+An idempotent call is simply run again, under the same idempotency key (the call's id). For any other a person is asked,
 by an ordinary gate for the same call that says what happened: approving means "it did not happen, run it", rejecting
 means "it happened, or it must not be repeated". Never a silent second run.
 """
@@ -45,9 +45,9 @@ def recover(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall]) -> N
 
 def _recover(run: Run, case: Case, planned: Planned, now: datetime) -> int:
     call = planned.call
-    facts = {"tool": call.tool, "attempt": call.attempts, "idempotent": planned.manifest.idempotent}
+    facts = {"tool": call.tool, "attempt": call.attempts, "idempotent": planned.repeatable}
     change(call, CallState.UNKNOWN, outcome="unknown")
-    if planned.manifest.idempotent and call.attempts <= case.runtime.max_retries:
+    if planned.repeatable and call.attempts <= case.runtime.max_retries:
         change(call, CallState.PERMITTED, outcome="")
         return journal.note(run.id, EventKind.TOOL_RETRY, {**facts, "after": "lost worker"}, now=now, call=call)
     # Told beside an earlier gate; a call that needed none is explained by the verdict's reason alone.

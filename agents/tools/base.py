@@ -134,6 +134,11 @@ class Tool(ABC, Generic[A, R]):
         """
         return cls.reversibility
 
+    @classmethod
+    def idempotent_for(cls, arguments: Mapping[str, Any]) -> bool:  # noqa: ARG003 - for tools that look
+        """Whether running this one call twice has the effect of running it once, from its checked arguments. Pure."""
+        return cls.idempotent
+
     @abstractmethod
     def describe(self, arguments: A) -> str:
         """One plain sentence for the reviewer: what this call will do. Pure."""

@@ -54,6 +54,11 @@ class HttpRequest(Tool[HttpRequestArguments, HttpRequestResult]):
         """Fetching changes nothing out there, though what was asked for has been told (RFC 9110, safe methods)."""
         return Reversibility.EXTERNALLY_REVERSIBLE if arguments["method"] in _SAFE else cls.reversibility
 
+    @classmethod
+    def idempotent_for(cls, arguments: Mapping[str, Any]) -> bool:
+        """Fetching again does no harm; servers are free to mind a repeated PUT or DELETE, whatever RFC 9110 says."""
+        return arguments["method"] in _SAFE
+
     def run(self, arguments: HttpRequestArguments, context: ToolContext) -> HttpRequestResult:
         try:
             answer = context.http.request(

@@ -143,6 +143,7 @@ def manifest_of(tool: type[AnyTool]) -> manifests.ToolManifest:
         schema_digest=manifests.schema_digest(arguments, result),
         timeout=tool.timeout,
         idempotent=tool.idempotent,
+        idempotent_of=tool.idempotent_for,
         entrypoint=_entrypoint(tool),
         limits=tool.limits.model_dump(exclude_unset=True) if tool.limits is not None else {},
         runs_given_code=tool.scratch_only,

@@ -16,7 +16,7 @@ from agents.errors import LeaseLost, RunFinished
 from agents.execution import Failed, FailureKind, Job, Outcome
 from agents.models import Agent, Run, ToolCall
 from agents.runs import lease, pulse, sweeping
-from agents.sandbox.outcome import Tier
+from agents.sandbox.outcome import Succeeded, Tier
 from agents.states import CallState, RunState
 from approvals.models import ApprovalGate
 from approvals.states import GateState
@@ -189,6 +189,45 @@ def test_a_timed_out_write_is_not_repeated(bench: Bench, monkeypatch: pytest.Mon
     run = bench.advance(run)
     (call,) = bench.calls(run)
     assert (run.state, call.state, call.attempts) == (RunState.SUCCEEDED, CallState.FAILED, 1)
+
+
+@pytest.mark.parametrize(("method", "attempts"), [("GET", 2), ("HEAD", 2), ("POST", 1), ("DELETE", 1)])
+def test_a_fetch_is_repeated_and_what_may_change_something_is_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, method: str, attempts: int
+) -> None:
+    tries: list[int] = []
+
+    def flaky(jobs: Sequence[Job], _stop: Callable[[], bool]) -> list[Outcome]:
+        tries.append(len(jobs))
+        if len(tries) == 1:
+            return [Failed(FailureKind.NETWORK_ERROR, "The connection broke.", retryable=True, tier=Tier.T1)]
+        answer = {"status": 200, "url": "https://a.example/", "content_type": "", "text": "", "truncated": False}
+        return [Succeeded(answer, Tier.T1)]
+
+    monkeypatch.setattr(execution, "run_all", flaky)
+    allow(bench.cast.acme.pk, "http_request", AllowanceMode.BY_PERMISSION)
+    run = bench.go(f'http_request {{"url": "https://a.example/", "method": "{method}"}}')
+    bench.decide(bench.gate(run))
+    for _ in range(2):
+        run = bench.advance(run)
+        Run.objects.filter(pk=run.pk, state=RunState.QUEUED).update(wake_at=database_now())
+    (call,) = bench.calls(run)
+    assert (run.state, call.attempts, len(tries)) == (RunState.SUCCEEDED, attempts, attempts)
+    assert bench.events(run).count("tool.retry") == attempts - 1
+
+
+@pytest.mark.parametrize(("method", "asked"), [("GET", False), ("POST", True)])
+def test_a_lost_worker_s_fetch_is_repeated_and_anything_else_is_asked_about(
+    bench: Bench, killed_in_tool: Callable[..., None], method: str, *, asked: bool
+) -> None:
+    allow(bench.cast.acme.pk, "http_request", AllowanceMode.BY_PERMISSION)
+    run = bench.go(f'http_request {{"url": "https://a.example/", "method": "{method}"}}')
+    bench.decide(bench.gate(run))
+    killed_in_tool(after_effect=False)
+    lose_worker(bench, run)
+    run = bench.advance(run)
+    assert (bench.calls(run)[0].state == CallState.UNKNOWN) is asked
+    assert ApprovalGate.objects.filter(state=GateState.PENDING).exists() is asked
 
 
 def test_the_sweep_rings_for_lost_bells_once(bench: Bench) -> None:
