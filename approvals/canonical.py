@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import rfc8785
 
 from approvals.errors import NotCanonical
+from traces.canonical import canonical_bytes
 
 if TYPE_CHECKING:
     from approvals.types import JSONValue
@@ -30,7 +31,7 @@ def canonical(value: JSONValue) -> bytes:
         NotCanonical: not JSON: NaN, an integer beyond 2**53 - 1, a key that is no string, a lone surrogate.
     """
     try:
-        return rfc8785.dumps(thawed(value))
+        return canonical_bytes(thawed(value))
     except (rfc8785.CanonicalizationError, RecursionError) as error:
         message = f"The value has no canonical JSON: {error}."
         raise NotCanonical(message) from error

@@ -18,6 +18,7 @@ from typing import Any
 import rfc8785
 from django.db import DatabaseError, connection
 
+from traces.canonical import canonical_bytes
 from traces.errors import LedgerWriteFailed, NoTransaction
 from traces.gathering import keep
 from traces.heads import Heads
@@ -44,7 +45,7 @@ class Fault:
 
 def canonical(value: JSON) -> str:
     """`value` as canonical JSON (RFC 8785)."""
-    return rfc8785.dumps(value).decode()
+    return canonical_bytes(value).decode()
 
 
 def link(*, tenant_id: int, number: int, at: datetime, kind: str, actor: str, facts: str, previous: str) -> str:
@@ -58,7 +59,7 @@ def link(*, tenant_id: int, number: int, at: datetime, kind: str, actor: str, fa
         "facts": facts,
         "previous": previous,
     }
-    return hashlib.sha256(rfc8785.dumps(body)).hexdigest()
+    return hashlib.sha256(canonical_bytes(body)).hexdigest()
 
 
 def _stored_facts(tenant_id: int, facts: Mapping[str, JSON]) -> str:

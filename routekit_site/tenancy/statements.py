@@ -18,9 +18,9 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.base import ServerBindingCursor
-from django.db.backends.utils import CursorWrapper
 from django.db.models import Expression, Field, Model, QuerySet
 from django.db.models.query import get_related_populators
 from django.db.models.sql.compiler import SQLCompiler
@@ -46,9 +46,9 @@ class Slot(Expression):
     def get_group_by_cols(self) -> list[Any]:
         return []
 
-    def value(self, values: Mapping[str, Any]) -> Any:
+    def value(self, values: Mapping[str, Any], database: BaseDatabaseWrapper) -> Any:
         """What stands in the slot this time, as the database takes it."""
-        return _adapted(self.source() if self.source is not None else values[self.name])
+        return _adapted(self.source() if self.source is not None else values[self.name], database)
 
 
 class _PreparedCursor(ServerBindingCursor):
@@ -58,41 +58,62 @@ class _PreparedCursor(ServerBindingCursor):
         return super().execute(query, params, prepare=True)  # type: ignore[misc]  # the stubs know no psycopg 3
 
 
-def _cursor() -> CursorWrapper:
-    """A cursor as `connection.cursor()` gives it; on PostgreSQL one that prepares.
+def _database() -> BaseDatabaseWrapper:
+    """This thread's connection itself: `django.db.connection` looks it up anew for each attribute."""
+    return connections[DEFAULT_DB_ALIAS]
 
-    A prepared statement can't be logged with its values, so where statements are logged the ordinary cursor runs them.
+
+def _prepares(database: BaseDatabaseWrapper) -> bool:
+    """Whether statements go to the server as prepared ones.
+
+    A prepared statement can't be logged with its values nor be wrapped, so where either is asked for Django's own
+    cursor runs them.
     """
-    if connection.vendor != "postgresql" or connection.queries_logged:
-        return connection.cursor()
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        raw = _PreparedCursor(connection.connection)  # type: ignore[call-arg]  # as above
-    # How Django wraps its own: errors, logging, thread check.
-    wrapped: CursorWrapper = connection._prepare_cursor(raw)  # type: ignore[attr-defined]  # noqa: SLF001
-    return wrapped
+    return database.vendor == "postgresql" and not database.queries_logged and not database.execute_wrappers
+
+
+def _prepared(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> _PreparedCursor:
+    """Run a prepared statement as Django's cursor would: its checks and its error classes."""
+    database.validate_thread_sharing()
+    database.ensure_connection()
+    database.validate_no_broken_transaction()
+    with database.wrap_database_errors:
+        cursor = _PreparedCursor(database.connection)  # type: ignore[call-arg]  # the stubs know no psycopg 3
+        cursor.execute(sql, values)
+    return cursor
 
 
 def execute(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Run one statement of a constant text; its rows, or none where it returns none."""
-    with _cursor() as cursor:
-        cursor.execute(sql, list(values))
-        return cursor.fetchall() if cursor.description else []
+    database = _database()
+    if _prepares(database):
+        cursor: Any = _prepared(database, sql, values)
+        # `description` would make an object of every column, only to be compared with None.
+        if not cursor.pgresult.nfields:
+            return []
+        with database.wrap_database_errors:
+            return list(cursor.fetchall())
+    with database.cursor() as wrapped:
+        wrapped.execute(sql, list(values))
+        return wrapped.fetchall() if wrapped.description else []
 
 
 def changed(sql: str, values: Sequence[Any]) -> int:
     """Run one statement of a constant text; how many rows it changed."""
-    with _cursor() as cursor:
+    database = _database()
+    if _prepares(database):
+        return int(_prepared(database, sql, values).rowcount)
+    with database.cursor() as cursor:
         cursor.execute(sql, list(values))
         return int(cursor.rowcount)
 
 
-def _adapted(value: Any) -> Any:
+def _adapted(value: Any, database: BaseDatabaseWrapper) -> Any:
     match value:
         case UUID():
-            return value if connection.features.has_native_uuid_field else value.hex
+            return value if database.features.has_native_uuid_field else value.hex
         case datetime():
-            return connection.ops.adapt_datetimefield_value(value)
+            return database.ops.adapt_datetimefield_value(value)
         case Enum():
             return value.value
     return value
@@ -109,16 +130,17 @@ class _Compiled:
     instance: Callable[[list[Any]], Any] | None
 
     def rows(self, values: Mapping[str, Any]) -> list[list[Any]]:
-        if self.locks and not connection.in_atomic_block:
+        database = _database()
+        if self.locks and not database.in_atomic_block:
             raise TransactionManagementError("select_for_update cannot be used outside of a transaction.")
-        filled = [value.value(values) if isinstance(value, Slot) else value for value in self.values]
-        return [self._converted(row) for row in execute(self.sql, filled)]
+        filled = [value.value(values, database) if isinstance(value, Slot) else value for value in self.values]
+        return [self._converted(row, database) for row in execute(self.sql, filled)]
 
-    def _converted(self, row: tuple[Any, ...]) -> list[Any]:
+    def _converted(self, row: tuple[Any, ...], database: BaseDatabaseWrapper) -> list[Any]:
         found = list(row)
         for position, converters, expression in self.converters:
             for convert in converters:
-                found[position] = convert(found[position], expression, connection)
+                found[position] = convert(found[position], expression, database)
         return found
 
 
@@ -148,7 +170,7 @@ class Query(Generic[Row]):
         return self._ready().rows(values)
 
     def _ready(self) -> _Compiled:
-        vendor = connection.vendor
+        vendor = _database().vendor
         if vendor not in self._compiled:
             self._compiled[vendor] = _compile(self._build())
         return self._compiled[vendor]
@@ -205,15 +227,16 @@ def insert(rows: Sequence[Model], *, ignore_conflicts: bool = False) -> int:
     if not rows:
         return 0
     fields, sql = _insertion(type(rows[0]), len(rows), ignore_conflicts)
-    values = [_saved(field, row) for row in rows for field in fields]
+    database = _database()
+    values = [_saved(field, row, database) for row in rows for field in fields]
     stored = changed(sql, values)
     for row in rows:
         row._state.adding = False  # noqa: SLF001 - Django's documented place for it
     return stored
 
 
-def _saved(field: Field[Any, Any], row: Model) -> Any:
-    return field.get_db_prep_save(field.pre_save(row, add=True), connection)
+def _saved(field: Field[Any, Any], row: Model, database: BaseDatabaseWrapper) -> Any:
+    return field.get_db_prep_save(field.pre_save(row, add=True), database)
 
 
 @lru_cache(maxsize=256)
@@ -231,8 +254,9 @@ def update(model: type[Model], where: Mapping[str, Any], changes: Mapping[str, A
     """Set columns of the rows whose columns equal those of `where` (a compare-and-set); how many there were."""
     setting, finding = tuple(changes), tuple(where)
     fields, sql = _updating(model, setting, finding)
+    database = _database()
     given = [value.pk if isinstance(value, Model) else value for value in (*changes.values(), *where.values())]
-    return changed(sql, [field.get_db_prep_save(value, connection) for field, value in zip(fields, given, strict=True)])
+    return changed(sql, [field.get_db_prep_save(value, database) for field, value in zip(fields, given, strict=True)])
 
 
 @lru_cache(maxsize=512)
