@@ -14,7 +14,12 @@ from agents.execution import end_with_parent
 from agents.runs import leave, stay, warm_up
 from approvals.models import ApprovalGate
 from approvals.signals import gate_decided
-from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.clock import clock_slot
+from routekit_site.tenancy.statements import Query, slot
+
+_HOLD = Query(
+    lambda: ApprovalGate.objects.filter(id=slot("gate")).annotate(clock=clock_slot()).values_list("hold_until", "clock")
+)
 
 
 def connect() -> None:
@@ -27,9 +32,8 @@ def connect() -> None:
 
 def on_gate_decided(*, gate_id: UUID, run_id: UUID, **_kwargs: Any) -> None:
     """Wake the run of a gate that was decided: at once, or when the hold after an approval is over."""
-    held_until = ApprovalGate.objects.filter(id=gate_id).values_list("hold_until", flat=True).first()
-    after = (held_until - database_now()).total_seconds() if held_until is not None else 0.0
-    queue.wake(run_id, after=max(after, 0.0))
+    held = [until - now for until, now in _HOLD.rows(gate=gate_id) if until is not None]
+    queue.wake(run_id, after=max(0.0, *(left.total_seconds() for left in held)) if held else 0.0)
 
 
 def on_shutting_down(**_kwargs: Any) -> None:

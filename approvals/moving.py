@@ -18,12 +18,17 @@ from routekit_site.tenancy.errors import NotVisible
 from routekit_site.tenancy.halts import halted
 from routekit_site.tenancy.statements import Query, slot, update
 from traces.gathering import gathered
+from traces.redactors import note_version, version_column
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _LOCKED = Query(
-    lambda: ApprovalGate.objects.select_for_update().annotate(halted=halted("agent_id")).filter(pk=slot("gate"))
+    lambda: (
+        ApprovalGate.objects.select_for_update(of=("self",))
+        .annotate(halted=halted("agent_id"), redaction=version_column("tenant_id"))
+        .filter(pk=slot("gate"))
+    )
 )
 
 
@@ -48,6 +53,7 @@ def locked(gate_id: uuid.UUID) -> ApprovalGate:
     gate = _LOCKED.first(gate=gate_id)
     if gate is None:
         raise NotVisible
+    note_version(gate.tenant_id, vars(gate)["redaction"])
     return gate
 
 

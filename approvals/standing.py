@@ -30,16 +30,12 @@ class Held:
 
 @dataclass(frozen=True)
 class Ready:
-    """Approved by `by` and past the hold: `gates.redeem` may be called."""
-
-    by: str
+    """Approved and past the hold: `gates.redeem` may be called."""
 
 
 @dataclass(frozen=True)
 class Spent:
     """The approval was redeemed already."""
-
-    by: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ Standing = Waiting | Held | Ready | Spent | Refused | Answered
 
 
 def standing(gate: ApprovalGate, now: datetime) -> Standing:
-    """Where the gate stands for its caller. Costs a query only where somebody's decision can be acted on."""
+    """Where the gate stands for its caller. Costs a query only where the caller is to hear what somebody said."""
     match GateState(gate.state):
         case GateState.PENDING:
             answer: Standing = Waiting()
@@ -75,8 +71,12 @@ def standing(gate: ApprovalGate, now: datetime) -> Standing:
             answer = Refused("expired")
         case GateState.WITHDRAWN:
             answer = Refused("withdrawn")
+        case GateState.SPENT:
+            answer = Spent()
         case state if state in UNDOABLE and gate.hold_until is not None and now < gate.hold_until:
             answer = Held(gate.hold_until)
+        case GateState.APPROVED:
+            answer = Ready()
         case decided:
             answer = _decided(gate, decided)
     return answer
@@ -93,10 +93,7 @@ def _decided(gate: ApprovalGate, state: GateState) -> Standing:
             _names(answers),
             "\n".join(str(unseal(each.answer_sealed)) for each in answers if each.answer_sealed is not None),
         )
-    by = _names(decisions)
-    if state is GateState.LAPSED:
-        return Refused("lapsed", by)
-    return Ready(by) if state is GateState.APPROVED else Spent(by)
+    return Refused("lapsed", _names(decisions))
 
 
 def _names(decisions: list[Decision]) -> str:

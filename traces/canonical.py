@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import rfc8785
-
-if TYPE_CHECKING:
-    from traces.payloads import JSON
 
 _LARGEST = 2**53 - 1
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
 
-def canonical_bytes(value: JSON) -> bytes:
+def canonical_bytes(value: Any) -> bytes:
     """The canonical JSON of a value.
 
     Raises:
@@ -27,7 +24,7 @@ def canonical_bytes(value: JSON) -> bytes:
         except orjson.JSONEncodeError:
             # Nested too deeply for it, or a lone surrogate: whatever it is, the reference says it in its own words.
             pass
-    return rfc8785.dumps(value)
+    return bytes(rfc8785.dumps(value))
 
 
 def _is_simple(value: Any) -> bool:
@@ -38,5 +35,5 @@ def _is_simple(value: Any) -> bool:
     if kind is list or kind is tuple:
         return all(map(_is_simple, value))
     if kind is int:
-        return -_LARGEST <= value <= _LARGEST
+        return bool(-_LARGEST <= value <= _LARGEST)
     return kind is str or kind is bool or value is None

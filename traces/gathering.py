@@ -9,10 +9,12 @@ commits with what it tells of. An exception drops it, and the transaction with i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import ClassVar, Protocol, TypeVar
+
+from routekit_site.tenancy.statements import Write, write_all
 
 
 class Part(Protocol):
@@ -20,8 +22,11 @@ class Part(Protocol):
 
     order: ClassVar[int]
 
-    def write(self) -> None:
-        """Write what was kept, inside the caller's transaction."""
+    def write(self, waiting: list[Write]) -> None:
+        """Write what was kept, inside the caller's transaction.
+
+        `waiting` is what the parts before left for one last statement; a part may add to it, or run and empty it.
+        """
 
 
 P = TypeVar("P", bound=Part)
@@ -40,10 +45,16 @@ def gathered() -> Iterator[None]:
     token = _current.set(parts)
     try:
         yield
-        for part in sorted(parts.values(), key=lambda part: part.order):
-            part.write()
+        _write(list(parts.values()))
     finally:
         _current.reset(token)
+
+
+def _write(parts: Sequence[Part]) -> None:
+    waiting: list[Write] = []
+    for part in sorted(parts, key=lambda part: part.order):
+        part.write(waiting)
+    write_all(waiting)
 
 
 def keep(kind: type[P], give: Callable[[P], R]) -> R:
@@ -53,7 +64,7 @@ def keep(kind: type[P], give: Callable[[P], R]) -> R:
         return give(part)
     alone = kind()
     answer = give(alone)
-    alone.write()
+    _write([alone])
     return answer
 
 

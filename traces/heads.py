@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from django.db import DatabaseError, transaction
 
-from routekit_site.tenancy.statements import execute, insert, update
+from routekit_site.tenancy.statements import Write, execute, insertion, updating, write_all
 from traces import notifier
 from traces.errors import LedgerWriteFailed
 from traces.models import FeedEntry, LedgerEntry, TenantHead
@@ -55,37 +55,37 @@ class Heads:
         """Keep an entry for the ledger: `chained` makes it of its number and the hash before it."""
         self._told.setdefault(tenant_id, _Told()).ledger.append(chained)
 
-    def write(self) -> None:
-        """Take the numbers, tenant by tenant, and write."""
-        for tenant_id in sorted(self._told):
-            told = self._told[tenant_id]
-            try:
-                _write(tenant_id, told)
-            except DatabaseError as error:
-                if told.ledger:
-                    raise LedgerWriteFailed from error
-                raise
+    def write(self, waiting: list[Write]) -> None:
+        """Take the numbers, tenant by tenant, and write; all that waits goes with it, while the head is held."""
+        try:
+            for tenant_id in sorted(self._told):
+                waiting += _writes(tenant_id, self._told[tenant_id])
+            write_all(waiting)
+        except DatabaseError as error:
+            if any(told.ledger for told in self._told.values()):
+                raise LedgerWriteFailed from error
+            raise
+        waiting.clear()
 
 
-def _write(tenant_id: int, told: _Told) -> None:
+def _writes(tenant_id: int, told: _Told) -> list[Write]:
     entries = list(told.feed.values())
     taken = execute(_TAKE, [tenant_id, len(entries), len(told.ledger), TenantHead.FIRST_HASH])
     last_feed, last_ledger, previous = taken[0]
-    if told.ledger:
-        _write_ledger(tenant_id, told.ledger, last_ledger - len(told.ledger), previous)
+    writes = _ledger(tenant_id, told.ledger, last_ledger - len(told.ledger), previous) if told.ledger else []
     for number, entry in enumerate(entries, start=last_feed - len(entries) + 1):
         entry.number = number
-    insert(entries)
     if entries:
+        writes.append(insertion(entries))
         # No partial: Django logs a robust callback's failure by its __qualname__, which a partial lacks.
         transaction.on_commit(lambda: notifier.ring(tenant_id, last_feed), robust=True)
+    return writes
 
 
-def _write_ledger(tenant_id: int, waiting: list[Chained], number: int, previous: str) -> None:
+def _ledger(tenant_id: int, waiting: list[Chained], number: int, previous: str) -> list[Write]:
     links: list[LedgerEntry] = []
     for chained in waiting:
         number += 1
         links.append(chained(number, previous))
         previous = links[-1].hash
-    insert(links)
-    update(TenantHead, {"tenant": tenant_id}, {"ledger_hash": previous})
+    return [insertion(links), updating(TenantHead, {"tenant": tenant_id}, {"ledger_hash": previous})]

@@ -17,7 +17,7 @@ import orjson
 from django.db import connection
 
 from routekit_site.tenancy.heartbeats import failure_sign, mark
-from routekit_site.tenancy.statements import execute, insert, update
+from routekit_site.tenancy.statements import Write, execute, insertion, updating, write_all
 from traces.errors import NoTransaction, UnknownTrace
 from traces.gathering import keep
 from traces.kinds import EventKind
@@ -95,8 +95,7 @@ def open_trace(*, tenant_id: int, run_id: UUID, agent_name: str, submitter_id: i
         redactor_version=combined_version(version),
         **payload_columns(payload, sealed=sealed),
     )
-    insert([trace])
-    insert([first])
+    write_all([insertion([trace]), insertion([first])])
 
 
 @dataclass
@@ -145,12 +144,11 @@ class Traces:
         self._events.append(event)
         return head.number
 
-    def write(self) -> None:
+    def write(self, waiting: list[Write]) -> None:
         """Store the events and what has changed in the heads."""
-        for run_id, head in self._heads.items():
-            if head.changes:
-                update(Trace, {"run_id": run_id}, head.changes)
-        insert(self._events)
+        waiting += [updating(Trace, {"run_id": run}, head.changes) for run, head in self._heads.items() if head.changes]
+        if self._events:
+            waiting.append(insertion(self._events))
 
 
 def _locked_head(run_id: UUID) -> _Head:

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from django.db.models import OuterRef, Subquery, Value
+from django.db.models.functions import Coalesce
+
 from routekit_site.tenancy.encryption import tenant_key
-from routekit_site.tenancy.statements import execute
+from routekit_site.tenancy.statements import Write, execute
 from traces.gathering import part_of
 from traces.models import RedactionPolicy
 from traces.payloads import plain
@@ -67,7 +70,7 @@ class Versions:
     def __init__(self) -> None:
         self.known: dict[int, int] = {}
 
-    def write(self) -> None:
+    def write(self, waiting: list[Write]) -> None:
         pass
 
 
@@ -79,6 +82,12 @@ def policy_version(tenant_id: int) -> int:
     if tenant_id not in seen.known:
         seen.known[tenant_id] = _policy_version(tenant_id)
     return seen.known[tenant_id]
+
+
+def version_column(tenant: str) -> Coalesce:
+    """The version as a column of a QuerySet whose column `tenant` is the tenant's id; see `note_version`."""
+    found = RedactionPolicy.objects.filter(tenant_id=OuterRef(tenant)).values("version")
+    return Coalesce(Subquery(found), Value(0))
 
 
 def note_version(tenant_id: int, version: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,12 +18,12 @@ from agents.errors import AgentError, AgentHalted, LeaseLost, StateChanged, Unkn
 from agents.models import ModelReply, Run, ToolCall
 from agents.runs import asking, calling, ending, pulse, recovering
 from agents.runs.facts import facts_of, standing_of
-from agents.runs.lease import Held, check_halt, claim, lock, look, set_held, worked
+from agents.runs.lease import Held, Known, check_halt, claim, lock, look, set_held, worked
 from agents.states import RunState
 from agents.types import MAX_CRASHES
 from approvals.errors import Halted
 from routekit_site.tenancy import faults
-from routekit_site.tenancy.clock import clock_slot, database_now
+from routekit_site.tenancy.clock import clock_slot
 from routekit_site.tenancy.encryption import unseal
 from routekit_site.tenancy.errors import DecryptionFailed
 from routekit_site.tenancy.statements import Query, slot
@@ -40,17 +41,19 @@ def advance(run_id: UUID, *, worker: str) -> None:
 
     Opens its own short transactions; never inside one.
     """
-    # Asked again after each stretch: a gate may have been decided between the last look at it and the run's letting go,
-    # and its bell then found nothing to do.
-    while not pulse.leaving() and _READY.rows(run=run_id):
+    while not pulse.leaving():
         with journal.transaction():
-            held = claim(run_id, worker, now=database_now())
+            held = claim(run_id, worker)
             faults.point("claim.before_commit")
         faults.point("claim.after_commit")
         if held is None:
             return
         with pulse.keeping(held):
             _work(held)
+        # Asked again after each stretch: a gate may have been decided between the last look at it and the run's letting
+        # go, and its bell then found nothing to do.
+        if not _READY.rows(run=run_id):
+            return
 
 
 def warm_up() -> None:
@@ -85,13 +88,15 @@ def _step(held: Held) -> bool:
     if pulse.leaving():
         ending.release(held, "the worker is stopping")
         return False
-    run, now = look(held)
-    check_halt(held, run)
-    integrity.check_run(run)
-    reply, calls = _load(run)
-    step = turn.next_step(facts_of(run, now), reply, tuple(standing_of(call, now) for call in calls))
+    known = held.taken_over() or Known(*look(held))
+    check_halt(held, known.run)
+    integrity.check_run(known.run)
+    if known.calls is None:
+        reply, calls = _load(known.run)
+        known = replace(known, reply=reply, calls=calls)
+    held.known = known
     try:
-        return _do(held, run, now, calls, step)
+        return _do(held, known)
     except ValidationError:
         ending.finish(held, _MISCONFIGURED)
         return False
@@ -107,11 +112,13 @@ _MISCONFIGURED = turn.Finish(
 )
 
 
-def _do(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall], step: turn.Step) -> bool:
+def _do(held: Held, known: Known) -> bool:
+    run, now, calls = known.run, known.now, known.calls or ()
+
     def named(ids: Sequence[str]) -> list[ToolCall]:
         return [call for call in calls if str(call.id) in ids]
 
-    match step:
+    match turn.next_step(facts_of(run, now), known.reply, tuple(standing_of(call, now) for call in calls)):
         case turn.AskModel():
             return asking.ask(held, run, now, stop=_stopper(held, run, now))
         case turn.Recover(ids):
@@ -123,8 +130,8 @@ def _do(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall], step: tu
             return calling.settle(held, run, now, named(ids), stop=held.stop)
         case turn.Suspend():
             return not ending.suspend(held)
-        case turn.Finish():
-            ending.finish(held, step)
+        case turn.Finish() as finish:
+            ending.finish(held, finish)
             return False
 
 

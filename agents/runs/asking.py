@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,12 +16,11 @@ from agents.providers.protocol import Completion, ModelRequest
 from agents.runs import ending, proposals
 from agents.runs.case import Case, open_case
 from agents.runs.facts import facts_of, is_undecided, standing_of
-from agents.runs.lease import Held, is_halted, lock, set_held
+from agents.runs.lease import Held, Known, is_halted, lock, set_held
 from agents.runs.transcript import messages_of
 from agents.states import RunState
 from agents.types import MAX_CALLS_PER_STEP, RuntimeDefaults
 from routekit_site.tenancy import faults
-from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import seal
 from routekit_site.tenancy.spans import span
 from routekit_site.tenancy.statements import insert
@@ -35,9 +35,10 @@ _MAX_REASON = 40
 
 @dataclass(frozen=True)
 class _Asked:
-    """One question to the model: when, and what of it is recorded."""
+    """One question to the model: when (by the database's clock and by this process's), and what of it is recorded."""
 
     at: datetime
+    begun: float
     facts: dict[str, Any]
 
 
@@ -52,6 +53,7 @@ def ask(held: Held, run: Run, now: datetime, *, stop: Callable[[], bool]) -> boo
     offers = case.offers()
     asked = _Asked(
         case.now,
+        time.monotonic(),
         {
             "step": run.steps + 1,
             "attempt": run.model_failures + 1,
@@ -63,7 +65,7 @@ def ask(held: Held, run: Run, now: datetime, *, stop: Callable[[], bool]) -> boo
     request = ModelRequest(
         model=run.agent.model,
         instructions=run.agent.instructions,
-        messages=messages_of(run, held.answers),
+        messages=messages_of(run, held.answers, _latest(held)),
         tools=offers,
         timeout=case.runtime.timeout,
     )
@@ -106,7 +108,8 @@ def _failed(held: Held, runtime: RuntimeDefaults, asked: _Asked, error: ModelErr
 
 def _store(held: Held, run: Run, case: Case, asked: _Asked, completion: Completion) -> bool:
     """Store a complete answer: the reply, its calls, their verdicts and gates, in one transaction."""
-    answered = database_now()
+    # The database's clock is not asked for the length of a call; the run's own clock goes by what `lock` finds.
+    answered = asked.at + timedelta(seconds=time.monotonic() - asked.begun)
     calls = completion.calls[:MAX_CALLS_PER_STEP]
     with gathered():
         judged = proposals.judge_all(case, calls)
@@ -117,38 +120,46 @@ def _store(held: Held, run: Run, case: Case, asked: _Asked, completion: Completi
             return True
         faults.after_commit("answer.after_commit")
         step = locked.steps + 1
-        _count(locked, step, completion)
+        counted = _counted(locked, step, completion)
         journal.note(run.id, EventKind.MODEL_REQUEST, asked.facts, now=asked.at)
         event = journal.note(run.id, EventKind.MODEL_RESPONSE, _told(step, completion), now=answered)
         rows = proposals.store_all(case, step, judged, now)
-        reply = _reply(locked, step, asked, completion, answered)
+        reply = _reply(locked, step, asked, completion, min(answered, now))
         reply.mac = integrity.reply_mac(reply, completion.text, rows)
         insert([reply])
         event = proposals.note_verdicts(rows, judged, now) or event
         recorder.note_summary(
             run_id=run.id,
             state=RunState.RUNNING,
-            input_tokens=locked.input_tokens,
-            output_tokens=locked.output_tokens,
-            cost_microdollars=locked.cost_microdollars,
+            input_tokens=counted["input_tokens"],
+            output_tokens=counted["output_tokens"],
+            cost_microdollars=counted["cost_microdollars"],
         )
         faults.point("answer.before_commit")
         if proposals.is_stubborn(locked, judged):
-            ending.close(locked, _STUBBORN, now)
+            ending.close(locked, _STUBBORN, now, **counted)
             return False
-        return _go_on(locked, completion, rows, event, now)
+        known = Known(locked, now, turn.ReplyFacts(completion.finish_reason, completion.text), rows)
+        if not _go_on(known, counted, event):
+            return False
+    held.go_on_from(known)
+    return True
 
 
-def _go_on(run: Run, completion: Completion, rows: Sequence[ToolCall], event: int, now: datetime) -> bool:
-    """The next step in the same transaction, where it needs nothing more than that: the end, or a wait for people."""
-    reply = turn.ReplyFacts(completion.finish_reason, completion.text)
-    match turn.next_step(facts_of(run, now), reply, tuple(standing_of(row, now) for row in rows)):
+def _go_on(known: Known, counted: dict[str, Any], event: int) -> bool:
+    """The next step in the same transaction, where it needs nothing more than that: the end, or a wait for people.
+
+    The run's row is written once, with what the answer has used.
+    """
+    run, now, rows = known.run, known.now, known.calls or ()
+    match turn.next_step(facts_of(run, now, counted), known.reply, tuple(standing_of(row, now) for row in rows)):
         case turn.Finish() as finish:
-            ending.close(run, finish, now)
+            ending.close(run, finish, now, **counted)
             return False
         case turn.Suspend():
-            ending.wait(run, [row for row in rows if is_undecided(row, now)], now)
+            ending.wait(run, [row for row in rows if is_undecided(row, now)], now, **counted)
             return False
+    set_held(run, **counted)
     journal.announce(run, state=RunState.RUNNING, event=event, now=now)
     return True
 
@@ -174,18 +185,26 @@ def _reply(run: Run, step: int, asked: _Asked, completion: Completion, answered:
     )
 
 
-def _count(run: Run, step: int, completion: Completion) -> None:
+def _counted(run: Run, step: int, completion: Completion) -> dict[str, int]:
+    """The columns of the run with what this answer has used."""
     agent = run.agent
     cost = (completion.input_tokens * agent.input_price + completion.output_tokens * agent.output_price) // _MILLION
-    set_held(
-        run,
-        steps=step,
-        model_failures=0,
-        crashes=0,
-        input_tokens=run.input_tokens + completion.input_tokens,
-        output_tokens=run.output_tokens + completion.output_tokens,
-        cost_microdollars=run.cost_microdollars + cost,
-    )
+    return {
+        "steps": step,
+        "model_failures": 0,
+        "crashes": 0,
+        "input_tokens": run.input_tokens + completion.input_tokens,
+        "output_tokens": run.output_tokens + completion.output_tokens,
+        "cost_microdollars": run.cost_microdollars + cost,
+    }
+
+
+def _latest(held: Held) -> tuple[str, Sequence[ToolCall]] | None:
+    """The last reply's text and calls, where this step goes by them."""
+    known = held.known
+    if known is None or known.reply is None or known.calls is None:
+        return None
+    return known.reply.text, known.calls
 
 
 def _told(step: int, completion: Completion) -> dict[str, Any]:

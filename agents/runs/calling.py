@@ -312,7 +312,8 @@ def _store(held: Held, case: Case, results: Sequence[tuple[Begun, Outcome]]) -> 
                 event = _try_again(run, begun, outcome, again, now)
             else:
                 event = _store_outcome(run, begun, outcome, now)
-        set_held(run, crashes=0)
+        if run.crashes:
+            set_held(run, crashes=0)
         for begun, _ in results:
             if begun.planned.call.state != CallState.PERMITTED:
                 journal.executed(run, begun.planned.call, now=now)
@@ -320,6 +321,7 @@ def _store(held: Held, case: Case, results: Sequence[tuple[Begun, Outcome]]) -> 
             ending.let_rest(run, now, until=now + timedelta(seconds=wait), why="tool_retry")
             return False
         journal.announce(run, state=RunState.RUNNING, event=event, now=now)
+    held.go_on(run, now)
     return True
 
 

@@ -34,6 +34,8 @@ _STOPPED = (
 
 def contain(case: Case, results: Sequence[tuple[ToolCall, ToolManifest, Outcome]]) -> None:
     """Take out of use what these outcomes give cause for. Opens its own transaction, only where there is cause."""
+    if not any(outcome.violations for _, _, outcome in results):
+        return
     now = database_now()
     offences = [
         offence for call, manifest, outcome in results if (offence := _offence(case, call, manifest, outcome, now))

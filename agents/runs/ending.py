@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from agents import integrity, journal, queue, turn
 from agents.models import Run, ToolCall
@@ -31,8 +32,8 @@ def finish(held: Held, ending: turn.Finish) -> None:
         close(run, ending, now)
 
 
-def close(run: Run, ending: turn.Finish, now: datetime) -> None:
-    """`finish`, inside the caller's transaction, for a run whose row it has locked."""
+def close(run: Run, ending: turn.Finish, now: datetime, **also: Any) -> None:
+    """`finish`, inside the caller's transaction, for a run whose row it has locked; `also` are further columns."""
     output = redact(run.tenant_id, ending.output) if ending.output else ""
     message = str(redact(run.tenant_id, ending.message))[:_MAX_MESSAGE]
     move(
@@ -45,6 +46,7 @@ def close(run: Run, ending: turn.Finish, now: datetime) -> None:
         error_message=message,
         output_redacted=str(output),
         **let_go(run, now),
+        **also,
     )
     if ending.state is not RunState.SUCCEEDED:
         close_calls(run, now, why=message)
@@ -97,9 +99,9 @@ def suspend(held: Held) -> bool:
     return True
 
 
-def wait(run: Run, waiting: Sequence[ToolCall], now: datetime) -> None:
+def wait(run: Run, waiting: Sequence[ToolCall], now: datetime, **also: Any) -> None:
     """`suspend`, inside the caller's transaction: `waiting` are the calls that people have to decide about."""
-    move(run, RunState.WAITING, waiting_since=now, **let_go(run, now))
+    move(run, RunState.WAITING, waiting_since=now, **let_go(run, now), **also)
     payload = {"gates": [str(call.gate_id) for call in waiting], "tools": [call.tool for call in waiting]}
     event = journal.note(run.id, EventKind.RUN_WAITING, payload, now=now)
     recorder.note_summary(run_id=run.id, state=RunState.WAITING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from agents import turn
@@ -10,19 +11,22 @@ from agents.runs.lease import worked
 from agents.states import CallState
 from approvals.states import UNDOABLE, GateState
 
+_USED = ("steps", "input_tokens", "output_tokens", "cost_microdollars", "crashes")
 
-def facts_of(run: Run, now: datetime) -> turn.RunFacts:
-    """The run's budgets and what was used of them."""
+
+def facts_of(run: Run, now: datetime, counted: Mapping[str, int] | None = None) -> turn.RunFacts:
+    """The run's budgets and what was used of them; `counted` are columns that are about to be written."""
+    used = {name: getattr(run, name) for name in _USED} | dict(counted or {})
     return turn.RunFacts(
-        steps=run.steps,
+        steps=used["steps"],
         max_steps=run.max_steps,
-        tokens=run.input_tokens + run.output_tokens,
+        tokens=used["input_tokens"] + used["output_tokens"],
         max_tokens=run.max_tokens,
-        cost=run.cost_microdollars,
+        cost=used["cost_microdollars"],
         max_cost=run.max_cost_microdollars,
         worked=worked(run, now),
         max_worked=run.time_limit_seconds * 1000,
-        crashes=run.crashes,
+        crashes=used["crashes"],
         cancelled=run.cancel_requested_at is not None,
     )
 

@@ -4,12 +4,17 @@ Note [Fencing]: every claim raises the run's `fence`. A worker writes only throu
 only while it is RUNNING under the fence that the worker was given. A worker that slept past its lease and wakes up
 finds nothing to write to and starts nothing: the last look before a tool is run is `lock` too, in the transaction
 that stores the intent.
+
+Note [Handed on]: what a holder has just read under the row's lock, or written itself, the next step goes on from
+instead of reading it again. That is the run, and a reply with its calls while no gate of theirs is open: of all that
+only the holder changes anything, but for a request to cancel and the kill switch, and both are looked at again, under
+the lock, before anything takes effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Event
 from typing import Any
@@ -20,13 +25,24 @@ from django.conf import settings
 from agents import integrity, journal
 from agents.errors import AgentHalted, LeaseLost
 from agents.models import Run, RunQuerySet, ToolCall
-from agents.states import RUN_TRANSITIONS, CallState, RunState
-from agents.turn import Told
+from agents.states import CALL_SETTLED, RUN_TRANSITIONS, CallState, RunState
+from agents.turn import ReplyFacts, Told
 from routekit_site.tenancy.clock import clock_slot
 from routekit_site.tenancy.halts import halted
 from routekit_site.tenancy.statements import Query, slot, update
 from traces import recorder
 from traces.kinds import EventKind
+from traces.redactors import note_version, version_column
+
+
+@dataclass(frozen=True)
+class Known:
+    """A run with its latest reply and that reply's calls, at one moment. `calls` is None where they were not read."""
+
+    run: Run
+    now: datetime
+    reply: ReplyFacts | None = None
+    calls: Sequence[ToolCall] | None = None
 
 
 @dataclass(eq=False)
@@ -44,6 +60,24 @@ class Held:
     contained: frozenset[str] = frozenset()
     # What the model answered so far, kept by `transcript` for as long as this worker holds the run.
     answers: list[tuple[str, tuple[Told, ...]]] = field(default_factory=list)
+    # What the present step goes by, and what the next one may go on from (see Note [Handed on]).
+    known: Known | None = None
+    next: Known | None = None
+
+    def go_on_from(self, known: Known) -> None:
+        """Hand on what has just been committed, unless a call waits for somebody: that may be decided any moment."""
+        settled = known.calls is not None and all(CallState(call.state) in _UNHELD for call in known.calls)
+        self.next = known if settled else None
+
+    def go_on(self, run: Run, now: datetime) -> None:
+        """As `go_on_from`, after a step that changed nothing but this run and the calls that the step went by."""
+        if self.known is not None:
+            self.go_on_from(replace(self.known, run=run, now=now))
+
+    def taken_over(self) -> Known | None:
+        """What the last step has handed on; once."""
+        known, self.next = self.next, None
+        return known
 
     def stop(self) -> bool:
         """Whether the run was cancelled, the kill switch was thrown, or another worker holds the run now."""
@@ -59,15 +93,20 @@ def lease_time() -> timedelta:
     return timedelta(seconds=settings.ROUTEKIT_LEASE_SECONDS)
 
 
-def claim(run_id: UUID, worker: str, *, now: datetime) -> Held | None:
+# States of calls that no gate holds: nobody but the holder of the run changes them.
+_UNHELD = CALL_SETTLED | {CallState.PERMITTED}
+
+
+def claim(run_id: UUID, worker: str) -> Held | None:
     """Take a run that is ready, by compare-and-set; None when it is not, or somebody else was faster.
 
     The row is locked while it is looked at, so that what is signed anew is what it holds. A run taken over from a dead
     worker counts a crash. Needs an open transaction.
     """
-    run = _READY.first(run=run_id, now=now)
+    run = _READY.first(run=run_id)
     if run is None:
         return None
+    now: datetime = vars(run)["clock"]
     fence, old = run.fence + 1, RunState(run.state)
     changes: dict[str, Any] = {
         "state": RunState.RUNNING,
@@ -85,13 +124,14 @@ def claim(run_id: UUID, worker: str, *, now: datetime) -> Held | None:
         changes["crashes"] = run.crashes + 1
         changes["worked_milliseconds"] = run.worked_milliseconds + _milliseconds(run.clock_started_at, run.lease_until)
     changes["mac"] = integrity.run_mac(run, changes)
+    kind = EventKind.RUN_STARTED if run.started_at is None else EventKind.RUN_RESUMED
     if update(Run, {"id": run_id, "state": old, "fence": run.fence}, changes) != 1:
         return None
-    kind = EventKind.RUN_STARTED if run.started_at is None else EventKind.RUN_RESUMED
+    _become(run, changes)
     event = journal.note(run_id, kind, {"after": old.value, "worker": worker, "fence": fence}, now=now)
     recorder.note_summary(run_id=run_id, state=RunState.RUNNING)
     journal.announce(run, state=RunState.RUNNING, event=event, now=now)
-    return Held(run_id, fence, worker, tenant_id=run.tenant_id, agent_id=run.agent_id)
+    return Held(run_id, fence, worker, tenant_id=run.tenant_id, agent_id=run.agent_id, next=Known(run, now))
 
 
 def lock(held: Held) -> tuple[Run, datetime]:
@@ -108,18 +148,21 @@ def look(held: Held) -> tuple[Run, datetime]:
     return _found(held, _HELD)
 
 
-def _whole() -> RunQuerySet:
-    """The run that a worker holds, with what is needed of its surroundings and the database's time."""
-    held = Run.objects.held(slot("run"), slot("fence"))
-    return held.select_related("agent", "submitter", "tenant__ceiling").annotate(
-        clock=clock_slot(), halted=halted("agent_id")
+def _whole(runs: RunQuerySet) -> RunQuerySet:
+    """Runs with what a worker needs of their surroundings and the database's time."""
+    return runs.select_related("agent", "submitter", "tenant__ceiling").annotate(
+        clock=clock_slot(), halted=halted("agent_id"), redaction=version_column("tenant_id")
     )
 
 
-_HELD: Query[Run] = Query(_whole)
-_LOCKED: Query[Run] = Query(lambda: _whole().select_for_update(of=("self",)))
+def _held() -> RunQuerySet:
+    return _whole(Run.objects.held(slot("run"), slot("fence")))
+
+
+_HELD: Query[Run] = Query(_held)
+_LOCKED: Query[Run] = Query(lambda: _held().select_for_update(of=("self",)))
 _READY: Query[Run] = Query(
-    lambda: Run.objects.ready(slot("now")).filter(id=slot("run")).select_for_update(of=("self",))
+    lambda: _whole(Run.objects.ready(clock_slot()).filter(id=slot("run"))).select_for_update(of=("self",))
 )
 
 
@@ -128,6 +171,7 @@ def _found(held: Held, runs: Query[Run]) -> tuple[Run, datetime]:
     if run is None:
         held.lost.set()
         raise LeaseLost
+    note_version(run.tenant_id, vars(run)["redaction"])
     clock: datetime = vars(run)["clock"]
     return run, clock
 
@@ -172,6 +216,10 @@ def set_held(run: Run, **changes: Any) -> None:
     changes["mac"] = integrity.run_mac(run, changes)
     if update(Run, {"id": run.id, "state": run.state, "fence": run.fence}, changes) != 1:
         raise LeaseLost
+    _become(run, changes)
+
+
+def _become(run: Run, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         setattr(run, name, value)
 

@@ -163,6 +163,8 @@ def _text(text: str) -> str:
 
 def _rejected(run: Run) -> dict[tuple[str, str], str]:
     """What the model was told of each call that a person refused in this run, by tool and fingerprint."""
+    if not run.steps:
+        return {}
     rows = _REFUSED.all(run=run.pk)
     return {(row.tool, row.arguments_digest): str(unseal(row.result_sealed)) for row in rows if row.result_sealed}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from agents import integrity, journal, queue
 from agents.errors import AgentDisabled, AgentHalted, AgentNotFound, BadIdempotencyKey, EmptyPrompt, PromptTooLong
@@ -52,14 +52,11 @@ def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotenc
     if vars(agent)["halted"]:
         raise AgentHalted(_why_halted(agent))
     run = _new_run(agent, user, prompt, idempotency_key, now)
-    try:
-        with transaction.atomic():
-            insert([run])
-    except IntegrityError:
+    if not insert([run], ignore_conflicts=True):
         # A double click: the other request stored it between our look and our insert.
         twin = _earlier(user, idempotency_key)
         if twin is None:
-            raise
+            raise IntegrityError("a new run's id is taken")
         return twin
     recorder.open_trace(
         tenant_id=tenant_id, run_id=run.id, agent_name=agent.name, submitter_id=user.pk, prompt=prompt, now=now

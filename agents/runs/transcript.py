@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from agents import integrity
@@ -31,31 +32,43 @@ _LATEST = Query(
 )
 
 
-def messages_of(run: Run, kept: list[Answer] | None = None) -> tuple[Message, ...]:
+def messages_of(
+    run: Run, kept: list[Answer] | None = None, latest: tuple[str, Sequence[ToolCall]] | None = None
+) -> tuple[Message, ...]:
     """All messages of a run whose latest calls are settled.
 
     `kept` are the answers of its first steps as they were read and checked before, and gains those that came since:
     what is settled never changes, so whoever holds a run reads and opens each step once, however long the run grows.
+    `latest` is the text of its last reply with that reply's calls, where the holder has them at hand.
 
     Raises:
         StateChanged: one of its rows is not as the application wrote it.
     """
     kept = [] if kept is None else kept
-    calls: dict[int, list[ToolCall]] = defaultdict(list)
-    for call in _CALLS.all(run=run.pk, after=len(kept)):
-        integrity.check_call(call)
-        calls[call.step].append(call)
-    answers: list[Answer] = []
-    for reply in _REPLIES.all(run=run.pk, after=len(kept)):
-        text = str(unseal(reply.text_sealed))
-        integrity.check_reply(reply, text, calls[reply.step])
-        answers.append((text, tuple(_checked(call, run.tenant_id) for call in calls[reply.step])))
-    kept += answers
+    if latest is not None and len(kept) == run.steps - 1:
+        text, calls = latest
+        kept.append((text, tuple(_checked(call, run.tenant_id) for call in calls)))
+    if len(kept) < run.steps:
+        kept += _answers(run, len(kept))
     if len(kept) != run.steps:
         raise StateChanged(f"the number of replies of run {run.pk}")
     prompt = str(unseal(run.prompt_sealed))
     integrity.check_prompt(run, prompt)
     return conversation(prompt, kept)
+
+
+def _answers(run: Run, after: int) -> list[Answer]:
+    """The answers that followed on so many first ones."""
+    calls: dict[int, list[ToolCall]] = defaultdict(list)
+    for call in _CALLS.all(run=run.pk, after=after):
+        integrity.check_call(call)
+        calls[call.step].append(call)
+    answers: list[Answer] = []
+    for reply in _REPLIES.all(run=run.pk, after=after):
+        text = str(unseal(reply.text_sealed))
+        integrity.check_reply(reply, text, calls[reply.step])
+        answers.append((text, tuple(_checked(call, run.tenant_id) for call in calls[reply.step])))
+    return answers
 
 
 def arguments_of(call: ToolCall) -> Any:
@@ -102,6 +115,8 @@ def _result_of(call: ToolCall, result: str) -> str:
 
 def latest_steps(run: Run) -> tuple[Step, ...]:
     """The last two calls that came to something, for whoever is asked about the next one; texts are raw."""
+    if not run.steps:
+        return ()
     done = _LATEST.all(run=run.pk)
     return tuple(_step(call) for call in reversed(done))
 

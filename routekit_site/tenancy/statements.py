@@ -72,7 +72,7 @@ def _prepares(database: BaseDatabaseWrapper) -> bool:
     return database.vendor == "postgresql" and not database.queries_logged and not database.execute_wrappers
 
 
-def _prepared(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> _PreparedCursor:
+def _prepared(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Any:
     """Run a prepared statement as Django's cursor would: its checks and its error classes."""
     database.validate_thread_sharing()
     database.ensure_connection()
@@ -87,7 +87,7 @@ def execute(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Run one statement of a constant text; its rows, or none where it returns none."""
     database = _database()
     if _prepares(database):
-        cursor: Any = _prepared(database, sql, values)
+        cursor = _prepared(database, sql, values)
         # `description` would make an object of every column, only to be compared with None.
         if not cursor.pgresult.nfields:
             return []
@@ -216,6 +216,25 @@ def _instances(compiler: Any) -> Callable[[list[Any]], Any]:
     return instance
 
 
+@dataclass(frozen=True)
+class Write:
+    """One write that waits to be run; the same text for the same shape, so that the server knows it."""
+
+    sql: str
+    values: Sequence[Any]
+
+
+def write_all(writes: Sequence[Write]) -> None:
+    """Run writes to different rows, in no order that they could rely on: as one statement where the database can."""
+    if len(writes) < 2 or _database().vendor != "postgresql":  # noqa: PLR2004 - what one statement alone would gain
+        for each in writes:
+            changed(each.sql, each.values)
+        return
+    *others, last = writes
+    named = ", ".join(f"w{position} AS ({each.sql})" for position, each in enumerate(others))
+    changed(f"WITH {named} {last.sql}", [value for each in writes for value in each.values])
+
+
 def insert(rows: Sequence[Model], *, ignore_conflicts: bool = False) -> int:
     """Insert new instances of one model in one statement; how many were stored.
 
@@ -226,13 +245,18 @@ def insert(rows: Sequence[Model], *, ignore_conflicts: bool = False) -> int:
     """
     if not rows:
         return 0
-    fields, sql = _insertion(type(rows[0]), len(rows), ignore_conflicts)
-    database = _database()
-    values = [_saved(field, row, database) for row in rows for field in fields]
-    stored = changed(sql, values)
+    write = insertion(rows, ignore_conflicts=ignore_conflicts)
+    stored = changed(write.sql, write.values)
     for row in rows:
         row._state.adding = False  # noqa: SLF001 - Django's documented place for it
     return stored
+
+
+def insertion(rows: Sequence[Model], *, ignore_conflicts: bool = False) -> Write:
+    """`insert` of at least one row, for `write_all`."""
+    fields, sql = _insertion(type(rows[0]), len(rows), ignore_conflicts)
+    database = _database()
+    return Write(sql, [_saved(field, row, database) for row in rows for field in fields])
 
 
 def _saved(field: Field[Any, Any], row: Model, database: BaseDatabaseWrapper) -> Any:
@@ -252,11 +276,17 @@ def _insertion(model: type[Model], count: int, ignore_conflicts: bool) -> tuple[
 
 def update(model: type[Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
     """Set columns of the rows whose columns equal those of `where` (a compare-and-set); how many there were."""
+    write = updating(model, where, changes)
+    return changed(write.sql, write.values)
+
+
+def updating(model: type[Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> Write:
+    """`update`, for `write_all`; not for a compare-and-set, since nobody counts the rows."""
     setting, finding = tuple(changes), tuple(where)
     fields, sql = _updating(model, setting, finding)
     database = _database()
     given = [value.pk if isinstance(value, Model) else value for value in (*changes.values(), *where.values())]
-    return changed(sql, [field.get_db_prep_save(value, database) for field, value in zip(fields, given, strict=True)])
+    return Write(sql, [field.get_db_prep_save(value, database) for field, value in zip(fields, given, strict=True)])
 
 
 @lru_cache(maxsize=512)

@@ -82,10 +82,10 @@ def test_a_gate_tells_its_run_where_it_stands(house: House) -> None:
     house.decide(rejected, house.cast.rolf, rejected.ballot("reject", reason="Not this file."), after=1)
     for gate in (opened, rejected):
         assert gates.standing(gate.fresh(), house.later(5.9)) == Held(house.later(6))
-    assert gates.standing(opened.fresh(), house.later(6)) == Ready("Rita Example")
+    assert gates.standing(opened.fresh(), house.later(6)) == Ready()
     assert gates.standing(rejected.fresh(), house.later(6)) == Refused("rejected", "Rolf Example", "Not this file.")
     house.redeem(opened, after=6)
-    assert gates.standing(opened.fresh(), house.later(7)) == Spent("Rita Example")
+    assert gates.standing(opened.fresh(), house.later(7)) == Spent()
 
 
 def test_the_sweep_finds_what_a_run_can_go_on_from(house: House) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F
-from pytest_django import DjangoAssertNumQueries
+from django.test.utils import CaptureQueriesContext
 
 from agents import execution, runs, tasks
 from agents.errors import LeaseLost, RunFinished
@@ -119,11 +119,11 @@ def test_an_idempotent_call_is_simply_run_again(
 def test_a_worker_that_slept_past_its_lease_writes_nothing(bench: Bench) -> None:
     run = bench.submit(WRITE)
     with transaction.atomic():
-        sleeper = lease.claim(run.id, "sleeper", now=database_now())
+        sleeper = lease.claim(run.id, "sleeper")
     assert sleeper is not None
     Run.objects.filter(pk=run.pk).update(lease_until=database_now())
     with transaction.atomic():
-        awake = lease.claim(run.id, "awake", now=database_now())
+        awake = lease.claim(run.id, "awake")
     assert awake is not None
     with pytest.raises(LeaseLost), transaction.atomic():
         lease.lock(sleeper)
@@ -151,7 +151,7 @@ def test_killed_workers_count_as_crashes(bench: Bench) -> None:
     run = bench.submit(WRITE)
     for _ in range(3):
         with transaction.atomic():
-            assert lease.claim(run.id, "doomed", now=database_now()) is not None
+            assert lease.claim(run.id, "doomed") is not None
         Run.objects.filter(pk=run.pk).update(lease_until=database_now())
     run = bench.advance(run)
     assert (run.state, run.error_kind) == (RunState.FAILED, "crashed")
@@ -235,7 +235,7 @@ def test_the_sweep_rings_for_lost_bells_once(bench: Bench) -> None:
     bench.decide(bench.gate(decided))
     abandoned = bench.submit("hello")
     with transaction.atomic():
-        lease.claim(abandoned.id, "dead", now=database_now())
+        lease.claim(abandoned.id, "dead")
     Run.objects.filter(pk=abandoned.pk).update(lease_until=database_now())
     Run.objects.update(created_at=F("created_at") - timedelta(seconds=5))
     bench.rung.clear()
@@ -259,12 +259,29 @@ def test_the_quick_sweep_finds_what_was_answered_lately(bench: Bench) -> None:
     assert set(bench.rung) == {run.pk, rejected.pk}
 
 
-def test_a_bell_for_nothing_costs_one_statement(
-    bench: Bench, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_a_bell_for_nothing_costs_one_statement_in_a_transaction(bench: Bench) -> None:
     for run in (bench.go("hello"), bench.go(WRITE)):
-        with django_assert_num_queries(1):
+        with CaptureQueriesContext(connection) as captured:
             runs.advance(run.id, worker="w")
+        sent = [query["sql"] for query in captured.captured_queries]
+        assert [sql.split()[0] for sql in sent] == ["BEGIN", "SELECT", "COMMIT"]
+
+
+def test_what_people_decide_while_another_call_runs_is_seen_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.submit(f'calculator {{"expression": "1 + 1"}}\n{WRITE}')
+    really = execution.run_all
+
+    def deciding(jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Outcome]:
+        for gate in bench.gates(run):
+            bench.decide(gate, "reject", "Not today.")
+        return really(jobs, stop)
+
+    monkeypatch.setattr(execution, "run_all", deciding)
+    ended = bench.advance(run)
+    assert [call.state for call in bench.calls(run)] == [CallState.SUCCEEDED, CallState.REJECTED]
+    assert ended.state == RunState.SUCCEEDED
 
 
 def test_bells_for_nothing_are_ignored(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -387,7 +404,7 @@ def test_a_stopping_worker_lets_its_runs_go(bench: Bench, monkeypatch: pytest.Mo
 def test_the_heartbeat_renews_leases_and_brings_news(bench: Bench) -> None:
     run = bench.submit("hello")
     with transaction.atomic():
-        held = lease.claim(run.id, "w", now=database_now())
+        held = lease.claim(run.id, "w")
     assert held is not None
     soon = database_now() + timedelta(seconds=1)
     Run.objects.filter(pk=run.pk).update(lease_until=soon)

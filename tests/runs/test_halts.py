@@ -212,7 +212,7 @@ def test_when_nobody_can_be_asked_what_is_in_hand_is_stopped(bench: Bench, monke
 
     run = bench.submit("hello")
     with transaction.atomic():
-        held = lease.claim(run.id, "w", now=database_now())
+        held = lease.claim(run.id, "w")
     assert held is not None
     beating = pulse._Pulse()
     beating._held = {held}
