@@ -40,6 +40,10 @@ GROUPS = {
 # Fixtures that start the site as processes of their own.
 PROCESSES = {"embedded", "own_embedded", "prepared", "stack", "own_stack"}
 
+# Tests that wait for browsers or processes of their own, which a machine with two cores may keep waiting too long: these
+# have one second try, and the end of the run names each that needed it. What fails of itself fails twice.
+SECOND_TRY = PROCESSES | {"page", "browser", "new_page", "host"}
+
 # A process of the test run that has not ended this long after its last test says where it hangs, and is ended.
 ENDS_WITHIN = 120.0
 
@@ -58,6 +62,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.services)
         if names & PROCESSES:
             item.add_marker(pytest.mark.processes)
+        if names & SECOND_TRY:
+            item.add_marker(pytest.mark.flaky(reruns=1))
         group = next((GROUPS[name] for name in GROUPS if name in names), None)
         if group is not None and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(group))
