@@ -40,8 +40,8 @@ GROUPS = {
 # Fixtures that start the site as processes of their own.
 PROCESSES = {"embedded", "own_embedded", "prepared", "stack", "own_stack"}
 
-# Tests that wait for browsers or processes of their own, which a machine with two cores may keep waiting too long: these
-# have one second try, and the end of the run names each that needed it. What fails of itself fails twice.
+# Tests that wait for browsers or processes of their own, which a full machine may keep waiting too long: these have one
+# second try, and the end of the run names each that needed it. What fails of itself fails twice.
 SECOND_TRY = PROCESSES | {"page", "browser", "new_page", "host"}
 
 # A process of the test run that has not ended this long after its last test says where it hangs, and is ended.
