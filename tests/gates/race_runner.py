@@ -171,7 +171,11 @@ def decide_or_remove(house: House) -> Outcome:
     entries = LedgerEntry.objects.filter(tenant=tenant).order_by("-number")[:2]
     told = [entry.kind for entry in reversed(entries)]
     Membership.objects.create(user=house.cast.rita, tenant=tenant, role=Role.REVIEWER)
-    return {"sides": sides, "told": told, **after(opened)}
+    found = {"sides": sides, "told": told, **after(opened)}
+    if found["state"] == "pending":
+        # Nothing waits when the next race begins.
+        house.withdraw(opened)
+    return found
 
 
 def two_admins(house: House) -> Outcome:
