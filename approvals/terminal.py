@@ -18,6 +18,7 @@ from approvals.states import GateState
 from approvals.types import Risk
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.errors import NotVisible, TenancyError
+from routekit_site.tenancy.limits import Rate, check_rate_of
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.terminal import PersonCommand
 
@@ -67,6 +68,8 @@ class DecisionCommand(PersonCommand):
         if gate.state == GateState.PENDING:
             self._agreed(gate, options)
         digest, view_digest = options["shown"] or (gate.digest, gate.view_digest)
+        if self.kind == "approve":
+            check_rate_of(user, Rate.DECIDE)
         ballot = Ballot(self.kind, digest, view_digest, uuid.uuid4().hex, options.get("reason") or "")
         with transaction.atomic(durable=True):
             decision = decide(gate.pk, user, ballot, now=database_now())

@@ -7,3 +7,9 @@ class TracesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
     name = "traces"
     verbose_name = "Traces"
+
+    def ready(self) -> None:
+        """Listen to sign-ins; the receivers need the models, which are ready only now."""
+        from traces import receivers  # noqa: PLC0415 - needs the app registry
+
+        receivers.listen()

@@ -61,3 +61,4 @@ class LedgerKind(StrEnum):
     RETENTION = "retention"
     REPLAY = "replay"
     CONTAINMENT = "containment"
+    SIGN_IN = "sign_in"

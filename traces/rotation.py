@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.db import models, transaction
 
@@ -22,6 +23,8 @@ from traces.sealing import resealing
 
 BATCH = 100
 _NAMED = 20
+# What the app's secret and the recovery codes' seed are called there.
+_FACTOR_SECRETS = ("secret", "seed")
 
 Sealed = tuple[type[models.Model], str]
 
@@ -89,3 +92,36 @@ def _rotate_batch(sealed: Sealed, found: list[tuple[Any, bytes]], count: Count, 
             done = model._default_manager.filter(pk=key, **{column: old}).update(**{column: new})  # noqa: SLF001 - as above
             count.resealed += done
             count.changed += 1 - done
+
+
+def rotate_second_factors(*, dry: bool = False) -> Count:
+    """The same for the secrets of authenticator apps and recovery codes, which django-allauth keeps inside JSON.
+
+    Each row is a transaction of its own. A recovery code that is used at that moment may put the old seed back: a
+    second rotation finds it.
+    """
+    count = Count("mfa.Authenticator.data")
+    for key in Authenticator.objects.order_by("pk").values_list("pk", flat=True):
+        with transaction.atomic(durable=True):
+            row = Authenticator.objects.select_for_update().filter(pk=key).first()
+            if row is not None:
+                _rotate_factor(row, count, dry=dry)
+    return count
+
+
+def _rotate_factor(row: Authenticator, count: Count, *, dry: bool) -> None:
+    tokens = {name: row.data[name] for name in _FACTOR_SECRETS if isinstance(row.data.get(name), str)}
+    old = {name: token for name, token in tokens.items() if not is_newest(token.encode())}
+    count.current += len(tokens) - len(old)
+    try:
+        fresh = {name: reseal(token.encode()).decode("ascii") for name, token in old.items()}
+    except DecryptionFailed:
+        count.unreadable += len(old)
+        count.named += [str(row.pk)] if len(count.named) < _NAMED else []
+        return
+    if dry:
+        count.changed += len(fresh)
+    elif fresh:
+        row.data = {**row.data, **fresh}
+        row.save(update_fields=["data"])
+        count.resealed += len(fresh)

@@ -1,4 +1,4 @@
-"""The tasks of this floor: forgetting, encrypting, and noting where the ledgers end. Safe to run twice."""
+"""The tasks of this floor: forgetting, encrypting, noting ledgers' ends and failed sign-ins. Safe to run twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celery import shared_task
 from django.db import DatabaseError, close_old_connections, transaction
 
 from routekit_site.tenancy.clock import database_now
-from traces import encrypting, ledger, retention
+from traces import encrypting, ledger, retention, sign_ins
 from traces.errors import TraceError
 
 logger = logging.getLogger(__name__)
@@ -62,3 +62,10 @@ def note_heads(**_kwargs: Any) -> None:
     close_old_connections()
     for head in ledger.heads():
         logger.info("ledger of tenant %s: entry %s, hash %s", head.tenant, head.number, head.hash)
+
+
+@shared_task(name="traces.tasks.note_failure")
+def note_failure(*, user_id: int = 0, act: str = "failed sign-in", **_kwargs: Any) -> None:
+    """Note a failed sign-in or a lock-out."""
+    close_old_connections()
+    sign_ins.note_failure(user_id, act, now=database_now())

@@ -1,4 +1,4 @@
-"""How often one person may submit and approve: shared by all web processes through Redis, in memory when embedded.
+"""How often one person may submit and approve: shared by all processes through Redis, in memory when embedded.
 
 A limit protects the site from a script that ran wild; it guards no promise. So a Redis that is away lets requests pass.
 """
@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import redis
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.utils import timezone
 from limits import RateLimitItem, parse
@@ -18,6 +19,7 @@ from limits.storage import storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
 from routekit_site.tenancy.errors import TooFast
+from routekit_site.tenancy.models import User
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +45,17 @@ def _item(text: str) -> RateLimitItem:
 
 
 def check_rate(request: HttpRequest, rate: Rate) -> None:
-    """Count one act of the person who asks.
+    """Count one act of the person who asks; see `check_rate_of`."""
+    check_rate_of(request.user, rate)
+
+
+def check_rate_of(user: User | AnonymousUser, rate: Rate) -> None:
+    """Count one act of a person, on a page or at a terminal.
 
     Raises:
         TooFast: one too many; it says when to come again.
     """
-    item, name = _item(getattr(settings, rate.value)), f"routekit:{request.user.pk}"
+    item, name = _item(getattr(settings, rate.value)), f"routekit:{user.pk}"
     limiter = _limiter(settings.REDIS_URL or "memory://")
     try:
         if limiter.hit(item, rate.name, name):

@@ -42,6 +42,8 @@ class LockoutHandler(AxesDatabaseHandler):  # type: ignore[misc]
         if request is None:
             return
         kept = request.GET, request.POST
+        # For whoever hears of the lock-out while the request is bare.
+        request.tried_name = credentials.get("username", "")  # type: ignore[attr-defined]
         try:
             request.GET, request.POST = QueryDict(), QueryDict()
             request.axes_user_agent = request.axes_http_accept = ""  # type: ignore[attr-defined]

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 
 from agents.models import Run
 from agents.states import RunState
 from approvals.models import ApprovalGate, Decision
 from approvals.states import GateState
+from routekit_site.tenancy import limits
 from tests.fixtures.cast import PASSWORD
 from tests.runs.conftest import Bench
 
@@ -154,3 +156,21 @@ def test_the_beginning_of_an_id_names_one_gate_only(bench: Bench, manage: Any) -
     for name in ("", "zzzz", str(gate.pk)[:3], "00000000-0000-0000-0000-000000000000"):
         with pytest.raises(CommandError, match=r"is named by its id|no such gate"):
             manage("gates", name or "-")
+
+
+def test_a_terminal_counts_as_a_page_does(bench: Bench, manage: Any, settings: Any) -> None:
+    cache.clear()
+    limits._limiter.cache_clear()
+    settings.ROUTEKIT_SUBMIT_RATE, settings.ROUTEKIT_DECIDE_RATE = "2 per minute", "1 per minute"
+    for _ in range(2):
+        manage("submit", WRITE, "--no-wait", person="alice")
+    with pytest.raises(CommandError, match="came too often"):
+        manage("submit", WRITE, "--no-wait", person="alice")
+    gates = [bench.gate(bench.go(WRITE)) for _ in range(3)]
+    manage("approve", str(gates[0].pk), "--shown", *shown(manage, gates[0]))
+    with pytest.raises(CommandError, match="came too often"):
+        manage("approve", str(gates[1].pk), "--shown", *shown(manage, gates[1]))
+    assert ApprovalGate.objects.get(pk=gates[1].pk).state == GateState.PENDING
+    # Refusing is never limited.
+    for gate in gates[1:]:
+        manage("reject", str(gate.pk), "--reason", "No.", "--shown", *shown(manage, gate))

@@ -8,12 +8,14 @@ from io import StringIO
 from uuid import UUID, uuid4
 
 import pytest
+from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
+from routekit_site.tenancy.adapters import SecondFactorAdapter
 from routekit_site.tenancy.encryption import FORGOTTEN, reseal, seal, unseal
 from routekit_site.tenancy.errors import DecryptionFailed, ValueForgotten
 from routekit_site.tenancy.models import User
@@ -147,6 +149,9 @@ def turned(settings: Settings) -> str:
 @pytest.mark.django_db(transaction=True)
 def test_after_a_rotation_the_old_key_can_go(cast: Cast, now: datetime, settings: Settings) -> None:
     run = traced(cast, now, sealed=True)
+    for kind, name in (("totp", "secret"), ("recovery_codes", "seed")):
+        kept = {name: SecondFactorAdapter().encrypt(WORD), "used_mask": 1}
+        Authenticator.objects.create(user=cast.rita, type=kind, data=kept)
     append_only.install(connection)
     try:
         key = turned(settings)
@@ -155,6 +160,7 @@ def test_after_a_rotation_the_old_key_can_go(cast: Cast, now: datetime, settings
         out = StringIO()
         call_command("rotate_keys", batch=2, stdout=out)
         assert "traces.TraceEvent.payload_sealed: 0 under the newest key, 3 encrypted again" in out.getvalue()
+        assert "mfa.Authenticator.data: 0 under the newest key, 2 encrypted again" in out.getvalue()
         entries = LedgerEntry.objects.count()
         again = StringIO()
         call_command("rotate_keys", stdout=again)
@@ -164,6 +170,10 @@ def test_after_a_rotation_the_old_key_can_go(cast: Cast, now: datetime, settings
         call_command("rotate_keys", check=True, stdout=StringIO())
         assert run_timeline(run).locked == 0
         assert unseal(Trace.objects.get(pk=run).prompt_sealed or b"") == WORD
+        for factor in Authenticator.objects.all():
+            (token,) = [value for value in factor.data.values() if isinstance(value, str)]
+            assert SecondFactorAdapter().decrypt(token) == WORD
+            assert factor.data["used_mask"] == 1
         assert not RotationPermit.objects.exists()
     finally:
         append_only.remove(connection)

@@ -15,6 +15,7 @@ from agents.models import Agent
 from agents.states import RunState
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.errors import TenancyError
+from routekit_site.tenancy.limits import Rate, check_rate_of
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.terminal import PersonCommand
 
@@ -34,6 +35,7 @@ class Command(PersonCommand):
 
     def act(self, user: User, membership: Membership, options: dict[str, Any]) -> None:
         runs.check_submit(user, membership.tenant_id)
+        check_rate_of(user, Rate.SUBMIT)
         agent = _agent(membership.tenant_id, options["agent"])
         prompt = sys.stdin.read() if options["prompt"] == "-" else options["prompt"]
         with transaction.atomic(durable=True):

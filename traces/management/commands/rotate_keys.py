@@ -29,14 +29,17 @@ class Command(BaseCommand):
         if options["batch"] < 1:
             message = "--batch must be 1 or more"
             raise CommandError(message)
-        counts = [self._rotated(sealed, options) for sealed in rotation.sealed_columns()]
+        batch, dry = options["batch"], options["check"]
+        counts = [
+            self._told(rotation.rotate(each, batch=batch, dry=dry), options) for each in rotation.sealed_columns()
+        ]
+        counts.append(self._told(rotation.rotate_second_factors(dry=dry), options))
         if not options["check"]:
             _note(counts)
         self._in_clear(check=options["check"])
         self._conclude(counts, check=options["check"])
 
-    def _rotated(self, sealed: rotation.Sealed, options: dict[str, Any]) -> rotation.Count:
-        count = rotation.rotate(sealed, batch=options["batch"], dry=options["check"])
+    def _told(self, count: rotation.Count, options: dict[str, Any]) -> rotation.Count:
         left = "under an older key" if options["check"] else "changed meanwhile"
         self.stdout.write(
             f"{count.column}: {count.current} under the newest key, {count.resealed} encrypted again, "
