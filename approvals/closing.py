@@ -38,6 +38,15 @@ def lapse(now: datetime, limit: int = 500) -> int:
 
 
 @needs_transaction
+def lock_open(run_id: uuid.UUID) -> None:
+    """Lock a run's open gates: for whoever tells of something before it withdraws them.
+
+    What is told locks the trace, and a decision on one of these gates has the gate and wants the trace.
+    """
+    list(ApprovalGate.objects.of_run(run_id).open().order_by("id").select_for_update().values_list("pk"))
+
+
+@needs_transaction
 def withdraw(run_id: uuid.UUID, *, now: datetime, why: str) -> int:
     """Close every open gate of a run that was cancelled or has ended; answers how many.
 

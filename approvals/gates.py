@@ -37,7 +37,7 @@ from approvals.ballots import (
     earlier_answer,
 )
 from approvals.binding import change_of, digest_of
-from approvals.closing import escalate, expire, lapse, withdraw
+from approvals.closing import escalate, expire, lapse, lock_open, withdraw
 from approvals.errors import (
     Halted,
     KeyReused,
@@ -89,6 +89,7 @@ __all__ = [
     "expire",
     "grant",
     "lapse",
+    "lock_open",
     "needs_transaction",
     "open_gate",
     "redeem",

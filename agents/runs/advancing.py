@@ -21,6 +21,7 @@ from agents.runs.facts import facts_of, standing_of
 from agents.runs.lease import Held, Known, check_halt, claim, lock, look, set_held, worked
 from agents.states import RunState
 from agents.types import MAX_CRASHES
+from approvals import gates
 from approvals.errors import Halted
 from routekit_site.tenancy import faults
 from routekit_site.tenancy.clock import clock_slot
@@ -180,6 +181,7 @@ def _stop_changed(held: Held, error: StateChanged) -> None:
     try:
         with journal.transaction():
             run, now = lock(held)
+            gates.lock_open(run.id)
             journal.note(run.id, EventKind.VIOLATION, {"error": "state_changed", "row": error.row}, now=now)
             ending.close(run, turn.Finish(RunState.FAILED, "state_changed", str(error)), now)
     except (DatabaseError, LeaseLost) as second:
@@ -213,6 +215,7 @@ def _crashed(held: Held, error: Exception) -> None:
     try:
         with journal.transaction():
             run, now = lock(held)
+            gates.lock_open(run.id)
             set_held(run, crashes=run.crashes + 1)
             facts = {"error": type(error).__name__, "where": _where(error), "crashes": run.crashes}
             journal.note(run.id, EventKind.ERROR, facts, now=now)

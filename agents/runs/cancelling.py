@@ -37,6 +37,7 @@ def cancel(run_id: UUID, user: Person, *, now: datetime) -> Run:
     if run.cancel_requested_at is not None:
         return run
     set_held(run, cancel_requested_at=now, cancel_requested_by=user)
+    gates.lock_open(run.id)
     name = user.get_username()
     event = journal.note(run.id, EventKind.RUN_CANCEL_REQUESTED, {"state": run.state}, now=now, actor=name)
     why = f"The run was cancelled by {name}."
