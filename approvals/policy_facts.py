@@ -1,11 +1,22 @@
-"""Gathers all the policy that applies to one tenant's calls into plain facts, and says what it says of one tool."""
+"""Gathers all the policy that applies to one tenant's calls into plain facts, and says what it says of one tool.
+
+Note [Policy by row versions]: policy is asked for at each step and changes once in a while, and reading it costs more
+than judging by it. PostgreSQL tells with each row which transaction wrote it (`xmin`) and where it is (`ctid`); no two
+versions of a row agree in both. So one small statement says whether the rows are those that facts were made of before,
+in this process: then these facts hold, exactly. They are kept only if the rows were the same before and after they were
+read; and since a server that was put back to an earlier state gives its numbers again, not beyond a restart of the
+server. Rules are few, used up and time-bound, so only whether there are any is asked, never what they say.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q
 from pydantic import TypeAdapter
 
@@ -28,13 +39,17 @@ from approvals.types import (
 )
 from routekit_site.tenancy.encryption import unseal
 from routekit_site.tenancy.roles import CAPABILITIES, Capability
-from routekit_site.tenancy.statements import Query, slot
+from routekit_site.tenancy.statements import Query, execute, slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
     from approvals.types import JSONValue
+
+    Versions = tuple[object, ...]
+    Key = tuple[int, str, Versions]
+    Facts = tuple[dict[str, AllowanceFacts], ApprovalGatePolicy]
 
 APPROVER_ROLES = tuple(sorted(role.value for role, may in CAPABILITIES.items() if Capability.DECIDE_GATE in may))
 _POLICY = Query(lambda: TenantPolicy.objects.filter(tenant_id=slot("tenant")))
@@ -45,6 +60,16 @@ _ALLOWANCES = Query(
     lambda: ToolAllowance.objects.filter(tenant_id=slot("tenant")).annotate(contained=Exists(_CONTAINED))
 )
 _RULES = Query(lambda: ToolRule.objects.in_force(slot("now")).filter(tenant_id=slot("tenant")))
+_VERSIONS = """
+SELECT pg_postmaster_start_time()::text,
+       (SELECT xmin || ' ' || ctid FROM approvals_tenantpolicy WHERE tenant_id = %s),
+       (SELECT string_agg(id || ' ' || xmin || ctid, ',' ORDER BY id)
+        FROM approvals_toolallowance WHERE tenant_id = %s),
+       (SELECT string_agg(id || ' ' || xmin || ctid, ',' ORDER BY id)
+        FROM approvals_containment WHERE tenant_id = %s AND lifted_at IS NULL),
+       EXISTS (SELECT 1 FROM approvals_toolrule WHERE tenant_id = %s AND revoked_at IS NULL)
+"""
+_MOST_KEPT = 512
 _CONSTRAINTS = TypeAdapter(tuple[ArgumentConstraint, ...])
 
 
@@ -59,28 +84,68 @@ def tenant_policy(tenant_id: int) -> TenantPolicy:
 
 
 def policy_facts(tenant_id: int, *, agent_filter: ToolFilter | None, now: datetime, agent_id: str = "") -> PolicyFacts:
-    """The policy in force now: allow-list, tenant's settings, site-wide filter, remembered rules. Three queries.
+    """The policy in force now: allow-list, tenant's settings, site-wide filter, remembered rules.
 
-    With an `agent_id`, what was contained for that agent alone counts too.
+    With an `agent_id`, what was contained for that agent alone counts too. One query where this process knows the rows
+    (see Note [Policy by row versions]), else up to five.
     """
-    policy = tenant_policy(tenant_id)
-    rows = _ALLOWANCES.all(tenant=tenant_id, agent=agent_id)
-    rules = _RULES.all(tenant=tenant_id, now=now)
+    seen = _versions(tenant_id)
+    known = _kept.get((tenant_id, agent_id, seen)) if seen is not None else None
+    if known is None:
+        policy = tenant_policy(tenant_id)
+        known = allowances(_ALLOWANCES.all(tenant=tenant_id, agent=agent_id), policy), _gate(policy)
+        if seen is not None and seen == _versions(tenant_id):
+            _kept.put((tenant_id, agent_id, seen), known)
+    rules = _RULES.all(tenant=tenant_id, now=now) if seen is None or seen[-1] else []
     return PolicyFacts(
-        allowances=allowances(rows, policy),
-        hooks=hooks(policy),
+        allowances=dict(known[0]),
+        hooks=PolicyHooks(tool_filter=settings.ROUTEKIT_TOOL_FILTER, approval_gate=known[1]),
         agent_filter=agent_filter,
         rules=tuple(rule_facts(rule) for rule in rules),
     )
 
 
+def _versions(tenant_id: int) -> Versions | None:
+    """Which versions of the tenant's policy rows are in force, and whether it has rules; None on another database."""
+    if connection.vendor != "postgresql":
+        return None
+    return tuple(execute(_VERSIONS, [tenant_id] * 4)[0])
+
+
+class _Kept:
+    """Facts by the rows that they were made of; the ones that were asked for last."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._facts: OrderedDict[Key, Facts] = OrderedDict()
+
+    def get(self, key: Key) -> Facts | None:
+        with self._lock:
+            found = self._facts.get(key)
+            if found is not None:
+                self._facts.move_to_end(key)
+            return found
+
+    def put(self, key: Key, facts: Facts) -> None:
+        with self._lock:
+            self._facts[key] = facts
+            if len(self._facts) > _MOST_KEPT:
+                self._facts.popitem(last=False)
+
+
+_kept = _Kept()
+
+
 def hooks(policy: TenantPolicy) -> PolicyHooks:
     """The hooks in force: the site's filter and the tenant's gate. Redaction is the trace floor's own to look up."""
-    gate = ApprovalGatePolicy(
+    return PolicyHooks(tool_filter=settings.ROUTEKIT_TOOL_FILTER, approval_gate=_gate(policy))
+
+
+def _gate(policy: TenantPolicy) -> ApprovalGatePolicy:
+    return ApprovalGatePolicy(
         require_approval_for_permissions=tuple(map(ToolPermission, policy.require_approval_for_permissions)),
         approval_callback=policy.approval_callback or None,
     )
-    return PolicyHooks(tool_filter=settings.ROUTEKIT_TOOL_FILTER, approval_gate=gate)
 
 
 def allowances(rows: Iterable[ToolAllowance], policy: TenantPolicy) -> dict[str, AllowanceFacts]:
