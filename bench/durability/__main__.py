@@ -19,13 +19,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from bench.durability import sockets
-from bench.durability.figures import line, measured
+from bench.durability.figures import line, measured, percentile
+from tests.fixtures.people import Person
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site, prepare_embedded, prepare_stack, start_compose, stopping
 from tests.fixtures.services import Services, free_services, postgres_database, redis_database, with_path
@@ -110,6 +112,8 @@ def round_trips(bench: Bench) -> None:
                         peers[name].append(bench.peer(name, place, runs, threads))
                     line(f"round trips, {name}, {threads} thread(s)", peers[name][-1])
         line("decision to tool, one run at a time", bench.driver(site, "starts", max(20, runs // 3)))
+    with redis_database(with_path(bench.services.redis_url, "0")) as place:
+        line("bare Celery, no-op tasks", bench.peer("celery", place, runs * 10, 2))
     own = statistics.median(figures["per_second"] for figures in ours)
     for name in wanted:
         line(f"ratio to {name}", {"ours/theirs": own / max(figures["per_second"] for figures in peers[name])})
@@ -119,6 +123,28 @@ def suspended(bench: Bench) -> None:
     """Database bytes and memory of a run that waits, and submissions a second."""
     with bench.site("worker") as site:
         line("suspended runs", bench.driver(site, "suspended", bench.options.runs * 2))
+
+
+def submit(bench: Bench) -> None:
+    """Jobs a second through the web process's own form, by four people's browsers at once."""
+    with bench.site("web", ROUTEKIT_SUBMIT_RATE="100000/minute") as site:
+
+        def alone(count: int) -> list[float]:
+            alice, took = Person.at(site, "alice"), []
+            for _ in range(count):
+                started = time.perf_counter()
+                alice.submit('calculator {"expression": "6 * 7"}')
+                took.append((time.perf_counter() - started) * 1000)
+            return took
+
+        each = max(5, bench.options.runs // 4)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(alone, [2] * 4))
+            started = time.perf_counter()
+            times = [one for found in pool.map(alone, [each] * 4) for one in found]
+        rate = len(times) / (time.perf_counter() - started)
+        told = {"jobs_per_second": rate, "page_form_and_answer_p50_ms": percentile(times, 50)}
+        line("submit through HTTP", {**told, "p99_ms": percentile(times, 99), "load": round(os.getloadavg()[0], 1)})
 
 
 def pending(bench: Bench) -> None:
@@ -203,6 +229,7 @@ with transaction.atomic():
 PARTS: dict[str, Callable[[Bench], None]] = {
     "round-trips": round_trips,
     "suspended": suspended,
+    "submit": submit,
     "embedded": embedded,
     "steps": steps,
     "pending": pending,

@@ -6,6 +6,8 @@ Run by the bench: `python -m bench.durability.peers langgraph-postgres|langgraph
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import time
 import uuid
@@ -13,6 +15,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict
 
+import redis
+
+from bench.durability.bare import bare_celery
 from bench.durability.figures import percentile, tell
 
 Trip = Callable[[], float]
@@ -123,10 +128,54 @@ def dbos(place: str, runs: int, threads: int) -> None:
     DBOS.destroy()
 
 
+def celery(place: str, runs: int, threads: int) -> None:
+    """No-op tasks through a broker and one prefork worker: what the bell alone could carry. Nothing is durable."""
+    app = bare_celery(place)
+    worker = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "bench.durability.bare",
+            "worker",
+            "--pool",
+            "prefork",
+            "--concurrency",
+            str(threads),
+            "--loglevel",
+            "ERROR",
+            "--without-gossip",
+            "--without-mingle",
+        ],
+        env={**os.environ, "BENCH_BROKER": place},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    counter = redis.Redis.from_url(place)
+
+    def until(count: int) -> None:
+        while int(counter.get("bench-done") or 0) < count:  # type: ignore[arg-type]  # the client is not an async one
+            time.sleep(0.001)
+
+    try:
+        app.send_task("bench.noop")
+        until(1)
+        started = time.perf_counter()
+        for _ in range(runs):
+            app.send_task("bench.noop")
+        until(1 + runs)
+        tell(per_second=runs / (time.perf_counter() - started))
+    finally:
+        worker.terminate()
+        worker.wait()
+
+
 PEERS: dict[str, Callable[[str, int, int], None]] = {
     "langgraph-postgres": langgraph_postgres,
     "langgraph-sqlite": langgraph_sqlite,
     "dbos": dbos,
+    "celery": celery,
 }
 
 if __name__ == "__main__":
