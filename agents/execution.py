@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -55,13 +57,24 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Job:
-    """One permitted call, ready to be run. `isolated` is asked while it runs, and ends it when it says yes."""
+    """One permitted call, ready to be run. `isolated` is asked while it runs, and ends it when it says yes.
+
+    `permitted_at` is the database's time at which the permit was written: a worker's own clock may be wrong.
+    """
 
     permit: Permit
     manifest: ToolManifest
     arguments: Mapping[str, Any]
     policy: SandboxPolicy
     isolated: Callable[[], bool] = lambda: False
+    permitted_at: datetime | None = None
+    made: float = field(default_factory=time.monotonic)
+
+    def now(self) -> datetime | None:
+        """The database's time, as far as can be told without asking it; None where it was not given."""
+        if self.permitted_at is None:
+            return None
+        return self.permitted_at + timedelta(seconds=time.monotonic() - self.made)
 
 
 def sandbox_policy(stored: Mapping[str, Any]) -> SandboxPolicy:
@@ -178,7 +191,7 @@ def _run(job: Job, stop: Callable[[], bool]) -> Outcome:
         warm()
         _make_root(job.policy)
         with span("tool.run", tool=call.tool, run=str(job.permit.run_id), call=call.call_id):
-            return door.run(job.permit, call, job.policy, cancelled=lambda: stop() or job.isolated())
+            return door.run(job.permit, call, job.policy, cancelled=lambda: stop() or job.isolated(), now=job.now())
     except PermitError as error:
         return Failed(FailureKind.REFUSED, str(error), retryable=False, tier=Tier.T0)
     except SandboxUnavailableError as error:

@@ -155,7 +155,7 @@ def _begin(held: Held, case: Case, batch: Sequence[Planned]) -> list[Begun]:
             event = journal.note(run.id, EventKind.TOOL_STARTED, facts, now=now, call=planned.call)
             policy = case.sandbox_for(planned.manifest)
             isolated = held.isolates(planned.call.tool)
-            begun.append(Begun(planned, Job(permit, planned.manifest, planned.arguments, policy, isolated)))
+            begun.append(Begun(planned, Job(permit, planned.manifest, planned.arguments, policy, isolated, now)))
         if event:
             journal.announce(run, state=RunState.RUNNING, event=event, now=now)
         faults.point("intent.before_commit")

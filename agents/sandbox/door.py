@@ -118,16 +118,22 @@ atexit.register(stop)
 
 
 def run(
-    permit: PermitLike, call: SandboxCall, policy: SandboxPolicy, *, cancelled: Callable[[], bool] | None = None
+    permit: PermitLike,
+    call: SandboxCall,
+    policy: SandboxPolicy,
+    *,
+    cancelled: Callable[[], bool] | None = None,
+    now: datetime | None = None,
 ) -> Outcome:
     """Run one approved call, confined as `policy` says, and tell what came of it. Blocks until it has ended.
 
-    `cancelled` is asked every 20 ms and ends the call when it says yes.
+    `cancelled` is asked every 20 ms and ends the call when it says yes. `now` is the time by the clock that the permit
+    was written by, which this process's own may not agree with.
 
     Raises:
         PermitError: the permit is not for exactly this call; nothing was run.
     """
-    _sandbox.spent.spend(permit, call, datetime.now(UTC))
+    _sandbox.spent.spend(permit, call, now or datetime.now(UTC))
     if call.trusted_in_process:
         return in_process.run(call, policy.limits)
     try:

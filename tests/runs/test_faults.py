@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
+from typing import Self
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -16,6 +17,7 @@ from agents.errors import LeaseLost, RunFinished
 from agents.execution import Failed, FailureKind, Job, Outcome
 from agents.models import Agent, Run, ToolCall
 from agents.runs import lease, pulse, sweeping
+from agents.sandbox import door
 from agents.sandbox.outcome import Succeeded, Tier
 from agents.states import CallState, RunState
 from approvals.models import ApprovalGate
@@ -265,6 +267,18 @@ def test_a_bell_for_nothing_costs_one_statement_in_a_transaction(bench: Bench) -
             runs.advance(run.id, worker="w")
         sent = [query["sql"] for query in captured.captured_queries]
         assert [sql.split()[0] for sql in sent] == ["BEGIN", "SELECT", "COMMIT"]
+
+
+def test_a_worker_whose_clock_is_ahead_runs_what_was_permitted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr(door, "datetime", Ahead)
+    assert bench.approve_all(bench.submit(WRITE)).state == RunState.SUCCEEDED
+    assert [call.state for call in bench.calls(Run.objects.get())] == [CallState.SUCCEEDED]
+    assert (bench.folder / "summary.txt").exists()
 
 
 def test_what_people_decide_while_another_call_runs_is_seen_at_once(
