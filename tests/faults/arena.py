@@ -161,6 +161,14 @@ class Arena:
                 os.kill(random.choice(slots), signal.SIGKILL)  # noqa: S311 - any of them
         return bool(slots)
 
+    def footprint(self) -> dict[str, int]:
+        """What the site holds: memory of web and worker (KB), connections to the database, keys in the broker."""
+        pids = [pid for process in self.site.processes.values() for pid in _family(process.popen.pid)]
+        ((connections,),) = self.ask("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        with self.redis() as broker:
+            keys = broker.dbsize()
+        return {"memory": sum(map(_resident, pids)), "connections": int(connections), "keys": int(keys)}
+
     def terminate_backends(self) -> int:
         """End every connection to the site's database on the server."""
         found = self.ask(
@@ -185,6 +193,22 @@ class Arena:
         self.site.processes[name].kill()
         start_compose(self.site, name)
 
+    @contextlib.contextmanager
+    def clock(self, name: str, ahead: str) -> Iterator[None]:
+        """Restart a process with a clock that is wrong by so much ("+10m"); afterwards with the right one."""
+        library = fake_clock()
+        assert library is not None
+        self.site.processes[name].kill()
+        own = {"LD_PRELOAD": library, "FAKETIME": ahead, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        self.site.environment |= own
+        try:
+            start_compose(self.site, name)
+            yield
+        finally:
+            for variable in own:
+                self.site.environment.pop(variable)
+            self.restart(name)
+
     def settle(self, *, within: float = 120.0) -> None:
         """Everything that was broken works again; wait until no run can move without a person, deciding all."""
         self.database.refusing = self.broker.refusing = False
@@ -205,6 +229,13 @@ class Arena:
         return broken(self.direct.database_url, self.journal, self.acknowledged)
 
 
+def fake_clock() -> str | None:
+    """The library libfaketime (a Debian package), where the machine has it or ROUTEKIT_TEST_FAKETIME names it."""
+    named = os.environ.get("ROUTEKIT_TEST_FAKETIME")
+    found = [named] if named else sorted(map(str, Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")))
+    return found[0] if found else None
+
+
 _RING = "from agents import queue\nfor each in {ids}: queue._publish(each, 0.0)"
 
 
@@ -212,6 +243,18 @@ def _children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
         return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
     return []
+
+
+def _family(pid: int) -> list[int]:
+    return [pid, *(each for child in _children(pid) for each in _family(child))]
+
+
+def _resident(pid: int) -> int:
+    """Kilobytes in memory."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"^VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(encoding="ascii"), re.MULTILINE)
+        return int(found[1]) if found else 0
+    return 0
 
 
 def _command(pid: int) -> str:
