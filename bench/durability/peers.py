@@ -155,7 +155,7 @@ def celery(place: str, runs: int, threads: int) -> None:
     counter = redis.Redis.from_url(place)
 
     def until(count: int) -> None:
-        while int(counter.get("bench-done") or 0) < count:  # type: ignore[arg-type]  # the client is not an async one
+        while int(counter.get("bench-done") or 0) < count:
             time.sleep(0.001)
 
     try:
