@@ -112,7 +112,8 @@ def _database() -> dict[str, Any]:
     # pool. A worker's threads or processes live long and keep one connection each.
     if ENVIRONMENT.database_pool:
         pool = {"min_size": 1, "max_size": ENVIRONMENT.database_pool, "timeout": 5}
-        return parsed | {"OPTIONS": {**options, "pool": pool}}
+        # Looked at as it is taken out: else the first requests after a restart of the server would meet dead ones.
+        return parsed | {"OPTIONS": {**options, "pool": pool}, "CONN_HEALTH_CHECKS": True}
     return parsed | {"OPTIONS": options, "CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
 
 

@@ -194,20 +194,21 @@ class Arena:
         start_compose(self.site, name)
 
     @contextlib.contextmanager
-    def clock(self, name: str, ahead: str) -> Iterator[None]:
-        """Restart a process with a clock that is wrong by so much ("+10m"); afterwards with the right one."""
+    def clock(self, ahead: str, *names: str) -> Iterator[None]:
+        """Restart processes with a clock that is wrong by so much ("+10m"); afterwards with the right one."""
         library = fake_clock()
         assert library is not None
-        self.site.processes[name].kill()
         own = {"LD_PRELOAD": library, "FAKETIME": ahead, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         self.site.environment |= own
         try:
-            start_compose(self.site, name)
+            for name in names:
+                self.restart(name)
             yield
         finally:
             for variable in own:
                 self.site.environment.pop(variable)
-            self.restart(name)
+            for name in names:
+                self.restart(name)
 
     def settle(self, *, within: float = 120.0) -> None:
         """Everything that was broken works again; wait until no run can move without a person, deciding all."""

@@ -230,11 +230,10 @@ def test_37_a_read_only_database_refuses_decisions_and_recovers(arena: Arena) ->
     read_only = 'ALTER DATABASE "{}" SET default_transaction_read_only = {}'
     name = arena.direct.database_url.rsplit("/", 1)[1]
     rita = arena.person("rita")
-    page = rita.client.get(f"/queue/{gate}/")
-    assert page.status_code == 200
     try:
         arena.ask_outside(read_only.format(name, "on"))
         arena.terminate_backends()
+        assert rita.client.get(f"/queue/{gate}/").status_code == 200, "what only reads is served"
         answer = rita.decide({"id": str(gate), "tool": tool}, "approve")
         assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "5")
         assert arena.ask("SELECT count(*) FROM approvals_decision WHERE gate_id = %s", gate) == [(0,)]

@@ -55,12 +55,13 @@ def test_42_and_43_cancelled_while_it_is_approved(arena: Arena) -> None:
 @pytest.mark.skipif(fake_clock() is None, reason="libfaketime is not installed")
 @pytest.mark.parametrize("ahead", ["+10m", "-10m"])
 def test_51_a_worker_whose_clock_is_wrong_takes_and_loses_nothing(arena: Arena, ahead: str) -> None:
-    with arena.clock("worker", ahead), arena.clock("beat", ahead):
+    with arena.clock(ahead, "worker", "beat"):
         eventually(arena.slots, within=120, what="the worker's slots")
         run = arena.submit(linger=arenas.LEASE + 2)
         assert arena.ends(run, within=120) == "succeeded"
         ((fence, crashes),) = arena.ask("SELECT fence, crashes FROM agents_run WHERE id = %s", run)
         assert (fence, crashes) == (2, 0)
+        assert effects(arena.journal)["effect", arena.keys[run]] == 1
         skewed = arena.ask(
             "SELECT number FROM traces_traceevent WHERE trace_id = %s AND abs(extract(epoch FROM now() - at)) > 300",
             run,

@@ -136,7 +136,7 @@ def two_workers(floor: Floor) -> Outcome:
     """Four workers take up one approved run."""
     run, gate, written = floor.waiting()
     floor.approve(gate)
-    sides = race(*[lambda name=name: runs.advance(run.pk, worker=name) for name in "abcd"])  # type: ignore[misc]
+    sides = race(*[lambda name=name: runs.advance(run.pk, worker=name) for name in "abcd"])
     return after(run, written, sides)
 
 
