@@ -180,6 +180,7 @@ class ImportForm(forms.Form):
     tenant = forms.ModelChoiceField(queryset=Tenant.objects.none(), empty_label=None)
     content = JSONField(
         label="Allow-list",
+        initial=list,
         help_text="The text of an exported file.",
         widget=forms.Textarea(attrs={"rows": 16, "cols": 90}),
     )

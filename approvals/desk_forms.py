@@ -27,7 +27,15 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg] # not generic at 
 
     class Meta:
         model = PersonalSettings
-        fields = ("email_waiting", "email_decided", "quiet_from", "quiet_to", "time_zone", "single_keys")
+        fields = (
+            "email_waiting",
+            "email_decided",
+            "email_contained",
+            "quiet_from",
+            "quiet_to",
+            "time_zone",
+            "single_keys",
+        )
 
     def clean_time_zone(self) -> str:
         """A zone that exists."""

@@ -23,6 +23,7 @@ from django.db.models import F, Q
 from approvals import mails, webhooks
 from approvals.models import (
     ApprovalGate,
+    Containment,
     Notice,
     NoticeEvent,
     NoticeReader,
@@ -56,10 +57,15 @@ _EVENTS: dict[str, NoticeEvent] = {
     GateState.PENDING: NoticeEvent.WAITING,
     GateState.APPROVED: NoticeEvent.DECIDED,
     GateState.REJECTED: NoticeEvent.DECIDED,
+    GateState.ANSWERED: NoticeEvent.DECIDED,
     GateState.EXPIRED: NoticeEvent.EXPIRED,
     GateState.WITHDRAWN: NoticeEvent.CLOSED,
     GateState.LAPSED: NoticeEvent.CLOSED,
 }
+
+# Events of a tool, not of a gate.
+_OF_TOOLS = frozenset({NoticeEvent.CONTAINED, NoticeEvent.LIFTED})
+_OF_OWN_JOBS = frozenset({NoticeEvent.DECIDED, NoticeEvent.EXPIRED})
 
 
 def tell(clock: Callable[[], datetime]) -> int:
@@ -107,41 +113,63 @@ def _read_on(tenant_id: int, now: datetime) -> bool:
         entries = live.next_entries(tenant_id, reader.feed_number, ENTRIES)
         if not entries:
             return False
-        gates = [entry for entry in entries if entry["topic"] == FeedTopic.GATE]
-        Notice.objects.bulk_create(_notices(tenant_id, gates, now))
+        Notice.objects.bulk_create(_notices(tenant_id, entries, now))
         NoticeReader.objects.filter(tenant_id=tenant_id).update(feed_number=entries[-1]["number"])
     return len(entries) == ENTRIES
 
 
 def _notices(tenant_id: int, entries: Sequence[dict[str, Any]], now: datetime) -> Iterator[Notice]:
     events = [(entry, event) for entry in entries if (event := _event_of(entry)) is not None]
-    endpoints = list(WebhookEndpoint.objects.filter(tenant_id=tenant_id, enabled=True)) if events else []
-    people = _people(tenant_id) if events else []
+    if not events:
+        return
+    endpoints = list(WebhookEndpoint.objects.filter(tenant_id=tenant_id, enabled=True))
+    people = _people(tenant_id)
     if not endpoints and not people:
         return
-    gates = ApprovalGate.objects.in_tenant(tenant_id).in_bulk([UUID(entry["id"]) for entry, _ in events])
     slug = Tenant.objects.values_list("slug", flat=True).get(pk=tenant_id)
+    ids = [UUID(entry["id"]) for entry, event in events if event not in _OF_TOOLS]
+    gates = ApprovalGate.objects.in_tenant(tenant_id).in_bulk(ids)
     for entry, event in events:
         gate = gates.get(UUID(entry["id"]))
-        if gate is None:
+        if gate is None and event not in _OF_TOOLS:
             continue
         when = {"at": datetime.fromisoformat(entry["at"]), "number": entry["number"]}
-        notice = {"tenant_id": tenant_id, "event": event, "gate_id": gate.pk, **when}
-        facts = _facts(gate, str(entry["facts"]["state"]), slug)
+        facts = _tool_facts(entry, slug) if gate is None else _facts(gate, str(entry["facts"]["state"]), slug)
+        notice = {"tenant_id": tenant_id, "event": event, "gate": gate, "facts": facts, **when}
         for endpoint in endpoints:
             if event in endpoint.events:
-                yield Notice(endpoint=endpoint, facts=facts, next_at=max(now, when["at"]), **notice)
+                yield Notice(endpoint=endpoint, next_at=max(now, when["at"]), **notice)
         for person in people:
-            if _concerns(person, gate, event):
-                yield Notice(person_id=person.wishes.user_id, facts=facts, next_at=person.next_mail(now), **notice)
+            if person.wants(event, gate):
+                yield Notice(person_id=person.wishes.user_id, next_at=person.next_mail(now), **notice)
 
 
 def _event_of(entry: dict[str, Any]) -> NoticeEvent | None:
     """What an entry tells that nobody knows yet. A pending gate is news once, not at each vote or undo."""
-    facts = entry["facts"]
+    facts, topic = entry["facts"], entry["topic"]
+    if topic == FeedTopic.CONTAINMENT:
+        return NoticeEvent.CONTAINED if facts["state"] == "contained" else NoticeEvent.LIFTED
+    if topic != FeedTopic.GATE:
+        return None
+    if facts["state"] == GateState.PENDING and facts.get("escalated"):
+        return NoticeEvent.ESCALATED
     if facts["state"] == GateState.PENDING and facts.get("version") != 1:
         return None
     return _EVENTS.get(facts["state"])
+
+
+def _tool_facts(entry: dict[str, Any], tenant: str) -> dict[str, Any]:
+    """Of a tool that was taken out of use or given back. What it tried stands on the page behind the address."""
+    told = entry["facts"]
+    return {
+        "tenant": tenant,
+        "containment": entry["id"],
+        "tool": told["tool"],
+        "agent": told["agent"],
+        "class": told["class"],
+        "state": told["state"],
+        "url": f"{settings.ROUTEKIT_SITE_URL}/admin/approvals/containment/{entry['id']}/change/",
+    }
 
 
 def _facts(gate: ApprovalGate, state: str, tenant: str) -> dict[str, Any]:
@@ -164,6 +192,21 @@ class _Person:
     wishes: PersonalSettings
     role: str
 
+    def wants(self, event: str, gate: ApprovalGate | None) -> bool:
+        """Whether this person asked to be told of such an event, and it is one that they can do something about."""
+        wishes = self.wishes
+        if event == NoticeEvent.CONTAINED:
+            return wishes.email_contained and _holds(self.role, Capability.MANAGE_POLICY)
+        if gate is None:
+            return False
+        own = gate.requester_id == wishes.user_id
+        if event in _OF_OWN_JOBS:
+            return wishes.email_decided and own
+        if not wishes.email_waiting or not may_decide(self.role, gate, own=own):
+            return False
+        # Whoever was asked from the start is not asked twice.
+        return event == NoticeEvent.WAITING or (event == NoticeEvent.ESCALATED and self.role not in gate.approver_roles)
+
     def next_mail(self, now: datetime) -> datetime:
         """When the next e-mail may go out, quiet hours aside."""
         last = self.wishes.mailed_at
@@ -171,23 +214,20 @@ class _Person:
 
 
 def _people(tenant_id: int) -> list[_Person]:
-    wanted = Q(email_waiting=True) | Q(email_decided=True)
+    wanted = Q(email_waiting=True) | Q(email_decided=True) | Q(email_contained=True)
     active = PersonalSettings.objects.filter(wanted, user__is_active=True).exclude(user__email="")
     roles = dict(Membership.objects.filter(tenant_id=tenant_id).values_list("user_id", "role"))
     return [_Person(wishes, roles[wishes.user_id]) for wishes in active if wishes.user_id in roles]
 
 
-def _concerns(person: _Person, gate: ApprovalGate, event: NoticeEvent) -> bool:
-    wishes, own = person.wishes, gate.requester_id == person.wishes.user_id
-    if event == NoticeEvent.WAITING:
-        return wishes.email_waiting and may_decide(person.role, gate, own=own)
-    return wishes.email_decided and own and event in {NoticeEvent.DECIDED, NoticeEvent.EXPIRED}
+def _holds(role: str, capability: Capability) -> bool:
+    return any(role == each and capability in held for each, held in CAPABILITIES.items())
 
 
 def may_decide(role: str, gate: ApprovalGate, *, own: bool) -> bool:
-    """Whether somebody of this role is asked about a gate; each decision asks again by itself."""
-    able = any(role == each and Capability.DECIDE_GATE in held for each, held in CAPABILITIES.items())
-    return able and role in gate.approver_roles and not (gate.four_eyes and own)
+    """Whether somebody of this role is asked about a gate now; each decision asks again by itself."""
+    able = _holds(role, Capability.DECIDE_GATE)
+    return able and role in gate.deciding_roles and not (gate.four_eyes and own)
 
 
 def quiet_hours(wishes: PersonalSettings) -> QuietHours | None:
@@ -283,20 +323,20 @@ def _mail(tenant_id: int, person_id: int, now: datetime) -> int:
         waiting.filter(next_at__lt=quiet_until).update(next_at=quiet_until)
         return 0
     found = list(waiting.select_related("gate").order_by("at", "number", "id"))
-    stale = [each for each in found if _is_stale(each, wishes, membership.role)]
-    _settle(stale, NoticeState.DROPPED, now, "decided meanwhile, or no longer wanted")
+    stale = [each for each in found if _is_stale(each, _Person(wishes, membership.role))]
+    _settle(stale, NoticeState.DROPPED, now, "settled meanwhile, or no longer wanted")
     fresh = [each for each in found if each not in stale]
     return _send_mail(person, wishes, membership.tenant.name, fresh, now) if fresh else 0
 
 
-def _is_stale(notice: Notice, wishes: PersonalSettings, role: str) -> bool:
-    gate = notice.gate
-    if gate is None:
+def _is_stale(notice: Notice, person: _Person) -> bool:
+    """Whether there is nothing to do about it any more, or the person does not want to know any more."""
+    if not person.wants(notice.event, notice.gate):
         return True
-    if notice.event != NoticeEvent.WAITING:
-        return not wishes.email_decided
-    own = gate.requester_id == wishes.user_id
-    return gate.state != GateState.PENDING or not wishes.email_waiting or not may_decide(role, gate, own=own)
+    if notice.event == NoticeEvent.CONTAINED:
+        return not Containment.objects.in_force().filter(pk=notice.facts["containment"]).exists()
+    waiting = notice.event in {NoticeEvent.WAITING, NoticeEvent.ESCALATED}
+    return waiting and notice.gate is not None and notice.gate.state != GateState.PENDING
 
 
 def _send_mail(person: User, wishes: PersonalSettings, tenant: str, notices: list[Notice], now: datetime) -> int:

@@ -21,7 +21,8 @@ from routekit_site.tenancy.encryption import seal, unseal
 PREFIX = "whsec_"
 SECRET_BYTES = 32
 OVERLAP = timedelta(hours=24)
-EVENT_FIELDS = frozenset({"tenant", "gate", "run", "tool", "agent", "risk", "state", "url"})
+GATE_FIELDS = frozenset({"tenant", "gate", "run", "tool", "agent", "risk", "state", "url"})
+EVENT_FIELDS = GATE_FIELDS | {"containment", "class"}
 
 
 def new_secret() -> str:

@@ -22,6 +22,7 @@ class PersonalSettings(models.Model):
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="+")
     email_waiting = models.BooleanField(default=False)
     email_decided = models.BooleanField(default=False)
+    email_contained = models.BooleanField(default=False)
     quiet_from = models.TimeField(null=True, blank=True)
     quiet_to = models.TimeField(null=True, blank=True)
     time_zone = models.CharField(max_length=64, default="UTC")

@@ -14,12 +14,15 @@ from routekit_site.tenancy.models import Tenant
 
 
 class NoticeEvent(models.TextChoices):
-    """What a notice tells of a gate. `test` comes from the admin's button alone."""
+    """What a notice tells of a gate or a tool. `test` comes from the admin's button alone."""
 
     WAITING = "gate.waiting", "a call waits for a decision"
-    DECIDED = "gate.decided", "a call was approved or rejected"
+    ESCALATED = "gate.escalated", "half of a call's time is over and a second group was called"
+    DECIDED = "gate.decided", "a call was approved, rejected or answered"
     EXPIRED = "gate.expired", "nobody decided in time"
     CLOSED = "gate.closed", "a call was withdrawn or its approval lapsed"
+    CONTAINED = "tool.contained", "a tool was taken out of use after a violation"
+    LIFTED = "tool.lifted", "a tool was given back"
     TEST = "test", "a test from the admin"
 
 

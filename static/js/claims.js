@@ -80,21 +80,23 @@ export function toggle() {
   send(mine ? own.dataset.releaseUrl : own.dataset.claimUrl, { take: "1" }, false);
 }
 
-async function heard({ id, facts }, onHolder) {
+async function heard({ id, facts }) {
   const { status, body } = await getJSON(`/queue/${id}/claim/`);
   if (status !== 200) return;
-  onHolder(id, body.mine ? "" : body.by);
   if (article?.dataset.id === id) show(body);
   if (facts.was === me && facts.by !== me && facts.by) toast(`${body.by} took over ${facts.tool}, which you had claimed.`);
 }
 
-// `onHolder(gateId, name)` when a call is claimed by somebody else; an empty name when it no longer is.
-export function startClaims(onHolder = () => {}) {
+// `onChange(gateId)` when the claim of a call is another one than before.
+export function startClaims(onChange = () => {}) {
   on("entry", (entry) => {
     if (entry.topic !== "claim") return;
-    if (entry.facts.by === me && article?.dataset.id !== entry.id) onHolder(entry.id, "");
-    else if (entry.facts.by === me) return;
-    else heard(entry, onHolder);
+    const { id, facts } = entry;
+    const shown = article?.dataset.id === id;
+    // One's own claim of the call on show was answered to this page already.
+    if (facts.by === me && shown) return;
+    onChange(id);
+    if (shown || (facts.was === me && facts.by)) heard(entry);
   });
   document.addEventListener("submit", (event) => {
     if (event.target !== form()) return;

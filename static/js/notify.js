@@ -64,7 +64,8 @@ export function startNotices() {
   if (reviewer === undefined) return;
   on("entry", ({ topic, id, facts }) => {
     if (topic !== "gate") return;
-    if (facts.state === "pending" && facts.version === 1) fresh.add(id);
+    // New, or called for a second group: whoever may decide it only now hears of it now.
+    if (facts.state === "pending" && (facts.version === 1 || facts.escalated)) fresh.add(id);
     timer ||= setTimeout(look, PAUSE);
   });
 }

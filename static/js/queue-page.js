@@ -18,6 +18,8 @@ import { getJSON } from "./server.js";
 const ROWS = "/queue/rows.json";
 const MOST = 2000;
 const AGAIN = 2000;
+const BURST = 100;
+const SETTLED = 300;
 // Rows put into the page at once: some ten milliseconds' work.
 const CHUNK = 40;
 const list = document.getElementById("rows");
@@ -51,8 +53,15 @@ async function fetchAsked() {
       break;
     }
     for (const data of body.rows) take(data);
+    // A burst costs ten requests a second, not one for each call.
+    await new Promise((resolve) => setTimeout(resolve, BURST));
   }
   asking = false;
+}
+
+function ask(id) {
+  asked.add(id);
+  fetchAsked();
 }
 
 function take(data) {
@@ -77,10 +86,7 @@ function leave(id, state) {
 function entry({ topic, id, facts }) {
   if (topic !== "gate") return;
   if (facts.state !== "pending") leave(id, facts.state);
-  else {
-    asked.add(id);
-    fetchAsked();
-  }
+  else ask(id);
 }
 
 async function reload() {
@@ -131,8 +137,7 @@ function decided(id, { kind, state }) {
   const row = rows.rowOf(id);
   if (!row) return;
   if (kind === "undo" || (kind && state === "pending")) {
-    asked.add(id);
-    fetchAsked();
+    ask(id);
     return;
   }
   const wasCurrent = row === rows.current();
@@ -200,6 +205,13 @@ function openFirst() {
   if (row && isWide()) rows.select(row);
 }
 
+// The address names the call once the reader stays with it: each change of it costs more than a key may.
+let noting = 0;
+function noteAddress(id) {
+  clearTimeout(noting);
+  noting = setTimeout(() => history.replaceState(null, "", `?gate=${id}`), SETTLED);
+}
+
 rows.startRows();
 startFilters();
 startGuard();
@@ -208,10 +220,10 @@ decisions.onDecided(decided);
 startBulk((id, state) => decided(id, { kind: null, state }));
 startPresence();
 startReveals();
-startClaims(rows.claimed);
+startClaims((id) => { if (rows.rowOf(id)) ask(id); });
 startKeys(TABLE, decisions.mayAct);
 rows.on("select", (row) => {
-  history.replaceState(null, "", `?gate=${row.dataset.id}`);
+  noteAddress(row.dataset.id);
   detail.open(row).then(() => detail.prefetch(rows.neighbour(1)));
 });
 list.addEventListener("click", click);

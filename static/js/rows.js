@@ -5,6 +5,8 @@ import { disarm } from "./guard.js";
 import { setTime, tick } from "./times.js";
 
 const LINGER = 4000;
+// As long as a new row is marked. No animation: its frames would be paid by whoever is pressing a key.
+const FRESH = 1600;
 const list = document.getElementById("rows");
 const news = document.getElementById("news");
 const blank = document.getElementById("row");
@@ -106,12 +108,6 @@ function showClaim(row, name) {
   badge.textContent = badge.hidden ? "" : name;
 }
 
-// Somebody else has claimed a call, or (no name) nobody has.
-export function claimed(id, name) {
-  const row = rowOf(id);
-  if (row) showClaim(row, name);
-}
-
 function comesBefore(row, data) {
   const rank = Number(row.dataset.rank);
   if (rank !== data.risk_rank) return rank > data.risk_rank;
@@ -132,17 +128,20 @@ function placeFor(data) {
   return rows[low] ?? null;
 }
 
-function put(data, place, look) {
+function put(data, place, isNew = false) {
   const row = blank.content.firstElementChild.cloneNode(true);
   fill(row, data);
-  if (look) row.classList.add(look);
+  if (isNew) {
+    row.classList.add("fresh");
+    setTimeout(() => row.classList.remove("fresh"), FRESH);
+  }
   list.insertBefore(row, place);
   byId.set(data.id, row);
   return row;
 }
 
 function insert(data, place) {
-  const row = put(data, place, "fresh");
+  const row = put(data, place, true);
   tell("change");
   return row;
 }
@@ -199,7 +198,7 @@ function showNews() {
 }
 
 export function letIn() {
-  for (const data of held.values()) put(data, placeFor(data), "fresh");
+  for (const data of held.values()) put(data, placeFor(data), true);
   held.clear();
   tell("change");
   showNews();

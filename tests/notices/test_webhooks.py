@@ -45,7 +45,7 @@ def test_what_happens_at_a_gate_is_told_signed_and_without_its_arguments(
         assert b"mara" not in body
     waiting, decided = (json.loads(body) for _, body in receiver.came)
     assert (waiting["type"], decided["type"]) == ("gate.waiting", "gate.decided")
-    assert set(waiting["data"]) == webhooks.EVENT_FIELDS
+    assert set(waiting["data"]) == webhooks.GATE_FIELDS
     assert (decided["data"]["state"], decided["data"]["tool"]) == ("rejected", "write_file")
     assert waiting["data"]["url"].endswith(f"/queue/{opened.gate.pk}/")
 
