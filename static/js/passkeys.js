@@ -49,7 +49,21 @@ async function send(event) {
   form.submit();
 }
 
+// WebAuthn binds a passkey to a name: a bare address has none. This machine has one besides.
+function tellName() {
+  for (const note of document.querySelectorAll(".unsupported")) {
+    note.hidden = false;
+    note.textContent = "Passkeys need the site's name instead of a bare address.";
+    if (!["127.0.0.1", "[::1]"].includes(location.hostname)) continue;
+    const there = document.createElement("a");
+    there.href = location.href.replace(location.hostname, "localhost");
+    there.textContent = "localhost";
+    note.append(" They work on ", there, ".");
+  }
+}
+
 export function startPasskeys() {
+  if (/^[\d.]+$|^\[/.test(location.hostname)) return tellName();
   if (!isSupported()) return;
   for (const form of document.querySelectorAll("form[data-passkey]")) {
     form.hidden = false;
