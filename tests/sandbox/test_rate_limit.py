@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agents.sandbox.egress.rate import RateLimitError, RateUnavailableError, SharedRateLimiter
+from agents.sandbox.egress.rate import LocalRateLimiter, RateLimitError, RateUnavailableError, SharedRateLimiter
+from agents.sandbox.egress.session import rate_key
 from tests.fixtures.polling import eventually
 from tests.fixtures.services import end, missing
 
@@ -67,3 +68,12 @@ def test_n30_four_workers_of_eight_threads(redis_url: str) -> None:
 def test_nothing_is_sent_when_the_counter_is_gone(tmp_path: Path) -> None:
     with pytest.raises(RateUnavailableError, match="nothing was sent"):
         SharedRateLimiter(f"unix://{tmp_path}/none.sock").admit("a", 60)
+
+
+def test_each_tenant_has_a_minute_of_its_own() -> None:
+    """Under one network policy, word for word: what one tenant uses up is nothing to the other."""
+    limiter, one, other = LocalRateLimiter(), rate_key(1, "policy"), rate_key(2, "policy")
+    limiter.admit(one, 1)
+    with pytest.raises(RateLimitError):
+        limiter.admit(one, 1)
+    limiter.admit(other, 1)
