@@ -22,6 +22,8 @@ _MAX_INTEGER = 9_007_199_254_740_991
 _MAX_BITS = 1024
 _LIMITS = (16_384, 2_048, 256, 64)
 _SCALAR_FIELDS = 40
+_NOT_KEPT = " characters, not all kept]"
+_REMARK = 60
 
 Cut = Callable[[str], str]
 
@@ -95,7 +97,9 @@ class _Plain:
                 fields["[cut]"] = f"{len(value) - count} more fields not kept"
                 break
             self._left -= 4
-            fields[self._text(key if isinstance(key, str) else str(key))] = self.of(item, depth + 1)
+            # The name first: it must not be the name that falls victim to a big value.
+            name = self._text(key if isinstance(key, str) else str(key))
+            fields[name] = self.of(item, depth + 1)
         return fields
 
     def _integer(self, value: int) -> int | str:
@@ -107,7 +111,7 @@ class _Plain:
         whole = len(text)
         if whole > self._left:
             # A plain cut could leave half a card number that no detector knows; `cut` keeps whole values only.
-            text = f"{self._cut(clean_text(text[: max(self._left, 0)]))} [{whole} characters, not all kept]"
+            text = f"{self._cut(clean_text(text[: max(self._left, 0)]))} [{whole}{_NOT_KEPT}"
         self._left -= whole
         return clean_text(text)
 
@@ -128,9 +132,15 @@ def encoded_size(value: JSON) -> int:
     return len(orjson.dumps(value))
 
 
+def _whole_size(text: str) -> str:
+    """How long a text is; of one that was cut before, how long it was."""
+    _, found, told = text[-_REMARK:].rpartition(" [")
+    return f" [{told}" if found and told.endswith(_NOT_KEPT) else f" [{len(text)} characters]"
+
+
 def _shortened(value: JSON, limit: int) -> JSON:
     if isinstance(value, str):
-        return value if len(value) <= limit else f"{value[:limit]}… [{len(value)} characters]"
+        return value if len(value) <= limit else f"{value[:limit]}…{_whole_size(value)}"
     if isinstance(value, list):
         kept = [_shortened(item, limit) for item in value[:limit]]
         return kept if len(value) <= limit else [*kept, f"[{len(value) - limit} more items]"]

@@ -138,6 +138,12 @@ def test_ten_megabytes_are_stored_cut(run_id: UUID, now: datetime, payload: dict
     assert "truncated" in kept
 
 
+def test_of_a_text_of_ten_megabytes_its_name_and_its_whole_size_are_kept(run_id: UUID, now: datetime) -> None:
+    kept = stored(run_id, {"state": "succeeded", "result": {"text": "x" * 10_000_000}, "after": 1}, now)
+    assert kept["state"] == "succeeded"
+    assert kept["result"]["text"].endswith("x… [10000000 characters, not all kept]")
+
+
 def test_a_cut_never_leaves_part_of_a_value(run_id: UUID, now: datetime) -> None:
     """The scan ends after 1 MB; a value that lies across that end must not survive in half."""
     address = "a.very.long.name.of.a.person@a-company.example.org"
