@@ -1,4 +1,4 @@
-"""The database's own guard over the tables that are only ever appended to: triggers that refuse UPDATE and DELETE.
+"""The database's own guard over the tables that are only ever appended to: triggers that refuse all but INSERT.
 
 Retention may delete: inside a transaction in which it wrote a `RetentionPermit` row. The row is removed before the
 commit, so no other transaction ever sees it, and it works alike on both databases. In the same way a `RotationPermit`
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-TABLES = ("traces_traceevent", "traces_ledgerentry")
+# Each with the column within which its rows are numbered.
+TABLES = {"traces_traceevent": "trace_id", "traces_ledgerentry": "tenant_id"}
 _EVENTS = "traces_traceevent"
 
 _PERMIT = "EXISTS (SELECT 1 FROM traces_retentionpermit)"
@@ -43,15 +44,25 @@ END $$
 
 def _statements(vendor: str, table: str, *, resealing: bool) -> list[str]:
     if vendor == "postgresql":
-        trigger = f"CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table}"
-        return [f"{trigger} FOR EACH ROW EXECUTE FUNCTION traces_refuse_change()"]
+        refuse = "EXECUTE FUNCTION traces_refuse_change()"
+        rows = f"CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW {refuse}"
+        whole = f"CREATE OR REPLACE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT {refuse}"
+        return [rows, whole]
     refuse = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
     unless = f"WHEN NOT {_resealed()}" if resealing and table == _EVENTS else ""
     return [
         f"DROP TRIGGER IF EXISTS {table}_no_update",
         f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {unless} {refuse}",
         f"CREATE TRIGGER IF NOT EXISTS {table}_no_delete BEFORE DELETE ON {table} WHEN NOT {_PERMIT} {refuse}",
+        # INSERT OR REPLACE deletes the row in its way without a word to the triggers of DELETE.
+        f"CREATE TRIGGER IF NOT EXISTS {table}_no_replace BEFORE INSERT ON {table} WHEN {_taken(table)} {refuse}",
     ]
+
+
+def _taken(table: str) -> str:
+    """SQLite's condition for a new row that stands where one is already."""
+    same = f"{TABLES[table]} = NEW.{TABLES[table]} AND number = NEW.number"
+    return f"EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id OR ({same}))"
 
 
 def _resealed() -> str:
@@ -76,7 +87,8 @@ def remove(connection: BaseDatabaseWrapper) -> None:
     with connection.cursor() as cursor:
         for table in TABLES:
             if connection.vendor == "postgresql":
-                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_append_only ON {table}")
+                for name in ("append_only", "no_truncate"):
+                    cursor.execute(f"DROP TRIGGER IF EXISTS {table}_{name} ON {table}")
             else:
-                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_update")
-                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_delete")
+                for name in ("no_update", "no_delete", "no_replace"):
+                    cursor.execute(f"DROP TRIGGER IF EXISTS {table}_{name}")

@@ -38,6 +38,17 @@ def test_update_and_delete_are_refused(model: type[Model]) -> None:
 
 
 @pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize("table", list(append_only.TABLES))
+def test_a_row_cannot_be_replaced_by_a_new_one_in_its_place(table: str) -> None:
+    with connection.cursor() as cursor:
+        columns = [column.name for column in connection.introspection.get_table_description(cursor, table)]
+        forged = ", ".join({"actor": "'mallory'", "id": "id + 1"}.get(column, column) for column in columns)
+        for values in (forged, forged.replace("id + 1", "id")):
+            with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+                cursor.execute(f"INSERT OR REPLACE INTO {table} SELECT {values} FROM {table}")
+
+
+@pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("model", [TraceEvent, LedgerEntry])
 def test_a_permit_opens_delete_but_never_update(model: type[Model], cast: Cast) -> None:
     permit = RetentionPermit.objects.create(tenant=cast.acme)

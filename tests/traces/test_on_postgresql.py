@@ -74,7 +74,8 @@ with transaction.atomic():
 """,
     )
     with psycopg.connect(site.environment["DATABASE_URL"], autocommit=True) as connection:
-        for statement in (f"UPDATE {table} SET actor = 'mallory'", f"DELETE FROM {table}"):
+        everything = f"TRUNCATE {table}", "TRUNCATE tenancy_tenant CASCADE"
+        for statement in (f"UPDATE {table} SET actor = 'mallory'", f"DELETE FROM {table}", *everything):
             with pytest.raises(psycopg.IntegrityError, match="append-only"):
                 connection.execute(statement)
         connection.execute("BEGIN")
