@@ -6,12 +6,14 @@ import uuid
 from typing import ClassVar
 
 from django.conf import settings
-from django.core.validators import MinValueValidator
+from django.core.validators import BaseValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
 from routekit_site.tenancy.models import Tenant
 from traces.kinds import EventKind, FeedTopic, LedgerKind
+
+MAX_DAYS = 36_500  # a hundred years; much more, and the calendar ends
 
 
 class TraceQuerySet(models.QuerySet["Trace"]):
@@ -206,6 +208,13 @@ class RedactionPolicy(models.Model):
         return f"redaction policy of tenant {self.tenant_id}"
 
 
+def _days(what: str) -> list[BaseValidator]:
+    return [
+        MinValueValidator(1, f"Keep {what} for at least one day, or leave the field empty: for ever."),
+        MaxValueValidator(MAX_DAYS, f"Keep {what} for {MAX_DAYS:,} days at most, or leave the field empty: for ever."),
+    ]
+
+
 class RetentionPolicy(models.Model):
     """How long one tenant keeps its traces, raw values and ledger. Without a row, or with an empty field: for ever."""
 
@@ -213,19 +222,19 @@ class RetentionPolicy(models.Model):
     trace_days = models.PositiveIntegerField(
         null=True,
         blank=True,
-        validators=[MinValueValidator(1, "Keep traces for at least one day, or leave the field empty: for ever.")],
+        validators=_days("traces"),
         help_text="Days after a run's end until its trace is deleted. Empty: for ever.",
     )
     ledger_days = models.PositiveIntegerField(
         null=True,
         blank=True,
-        validators=[MinValueValidator(1, "Keep the ledger for at least one day, or leave the field empty: for ever.")],
+        validators=_days("the ledger"),
         help_text="Days until the oldest ledger entries are deleted. Empty: for ever.",
     )
     raw_days = models.PositiveIntegerField(
         null=True,
         blank=True,
-        validators=[MinValueValidator(1, "Keep raw values for at least one day, or leave the field empty: for ever.")],
+        validators=_days("raw values"),
         help_text=(
             "Days after a run's end until its raw prompt, arguments and results (kept encrypted) are deleted. "
             "The redacted trace stays. Empty: for ever."

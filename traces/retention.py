@@ -16,7 +16,16 @@ from django.db import connection
 from traces import ledger
 from traces.errors import NoTransaction
 from traces.kinds import LedgerKind
-from traces.models import FeedEntry, LedgerEntry, RetentionPermit, RetentionPolicy, TenantHead, Trace, TraceEvent
+from traces.models import (
+    MAX_DAYS,
+    FeedEntry,
+    LedgerEntry,
+    RetentionPermit,
+    RetentionPolicy,
+    TenantHead,
+    Trace,
+    TraceEvent,
+)
 
 ACTOR = "retention"
 FEED_DAYS = 7
@@ -34,7 +43,8 @@ class RawRetention:
 def raw_retentions() -> list[RawRetention]:
     """The tenants that ask for raw values to be deleted."""
     asking = RetentionPolicy.objects.filter(legal_hold=False).exclude(raw_days=None)
-    return [RawRetention(tenant_id, days) for tenant_id, days in asking.values_list("tenant_id", "raw_days") if days]
+    found = asking.values_list("tenant_id", "raw_days")
+    return [RawRetention(tenant_id, min(days, MAX_DAYS)) for tenant_id, days in found if days]
 
 
 def note_raw(policy: RawRetention, *, runs: int, values: int, first: datetime, last: datetime, now: datetime) -> None:
@@ -57,6 +67,11 @@ def policies() -> list[RetentionPolicy]:
 def tenants_with_feed() -> list[int]:
     """Ids of the tenants that have a feed."""
     return list(TenantHead.objects.filter(feed_number__gt=_FEED_KEPT).values_list("tenant_id", flat=True))
+
+
+def _before(now: datetime, days: int) -> datetime:
+    """So many days ago; a number that was stored by another way than the form's must not stop the other tenants."""
+    return now - timedelta(days=min(days, MAX_DAYS))
 
 
 def _require_transaction() -> None:
@@ -83,7 +98,7 @@ def forget_traces(policy: RetentionPolicy, now: datetime, limit: int = 100) -> i
     _require_transaction()
     if policy.trace_days is None or is_held(policy.tenant_id):
         return 0
-    until = now - timedelta(days=policy.trace_days)
+    until = _before(now, policy.trace_days)
     old = Trace.objects.filter(tenant_id=policy.tenant_id, finished_at__lt=until).order_by("finished_at")
     found = list(old.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)[:limit])
     if not found:
@@ -115,7 +130,7 @@ def forget_ledger(policy: RetentionPolicy, now: datetime, limit: int = 1000) -> 
     head = TenantHead.objects.select_for_update().filter(pk=policy.tenant_id).first()
     if head is None:
         return 0
-    until = now - timedelta(days=policy.ledger_days)
+    until = _before(now, policy.ledger_days)
     entries = LedgerEntry.objects.filter(tenant_id=policy.tenant_id).order_by("number")
     oldest = list(entries.filter(number__gt=head.ledger_base_number)[:limit])
     past = next((place for place, entry in enumerate(oldest) if entry.at >= until), len(oldest))

@@ -101,11 +101,12 @@ def test_nobody_else_reads_changes_or_deletes_them(cast: Cast, client_of: Client
 
 def test_retention_is_set_per_tenant_with_a_message_for_nonsense(cast: Cast, client_of: ClientOf) -> None:
     client, add = client_of(cast.adam), "/admin/traces/retentionpolicy/add/"
-    values = {"tenant": cast.acme.pk, "trace_days": "0", "ledger_days": "-1"}
+    values = {"tenant": cast.acme.pk, "trace_days": "0", "ledger_days": "-1", "raw_days": "36501"}
     errors = client.post(add, values).context["adminform"].form.errors
     assert "at least one day" in errors["trace_days"][0]
     assert "greater than or equal to 0" in errors["ledger_days"][0]
-    assert client.post(add, {**values, "trace_days": "30", "ledger_days": ""}).status_code == 302
+    assert "36,500 days at most" in errors["raw_days"][0]
+    assert client.post(add, {**values, "trace_days": "30", "ledger_days": "", "raw_days": ""}).status_code == 302
     policy = RetentionPolicy.objects.get()
     assert (policy.trace_days, policy.ledger_days) == (30, None)
     assert ledger.facts_of(LedgerEntry.objects.get())["after"]["trace_days"] == 30

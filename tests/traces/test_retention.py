@@ -70,6 +70,19 @@ def test_traces_past_their_time_go_and_a_record_stays(cast: Cast, policy: Retent
     assert not RetentionPermit.objects.exists()
 
 
+def test_more_days_than_the_calendar_has_delete_nothing_and_stop_nobody(
+    cast: Cast, policy: RetentionPolicy, now: datetime
+) -> None:
+    run = finished(cast, now - timedelta(days=11))
+    fill_ledger(cast.acme.pk, now - timedelta(days=11), 1)
+    RetentionPolicy.objects.update(trace_days=2_000_000_000, ledger_days=2_000_000_000, raw_days=2_000_000_000)
+    policy.refresh_from_db()
+    assert retention.forget_traces(policy, now) == retention.forget_ledger(policy, now) == 0
+    assert Trace.objects.filter(pk=run).exists()
+    (raw,) = retention.raw_retentions()
+    assert now - timedelta(days=raw.days) < now
+
+
 def test_the_rest_of_the_ledger_still_holds(cast: Cast, policy: RetentionPolicy, now: datetime) -> None:
     fill_ledger(cast.acme.pk, now - timedelta(days=20), 20)
     assert retention.forget_ledger(policy, now, limit=4) == 4
