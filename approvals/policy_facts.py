@@ -10,6 +10,7 @@ server. Rules are few, used up and time-bound, so only whether there are any is 
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import replace
 from threading import Lock
@@ -38,11 +39,12 @@ from approvals.types import (
     ToolPermission,
 )
 from routekit_site.tenancy.encryption import unseal
+from routekit_site.tenancy.errors import DecryptionFailed
 from routekit_site.tenancy.roles import CAPABILITIES, Capability
 from routekit_site.tenancy.statements import Query, execute, slot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from approvals.types import JSONValue
@@ -71,6 +73,8 @@ SELECT pg_postmaster_start_time()::text,
 """
 _MOST_KEPT = 512
 _CONSTRAINTS = TypeAdapter(tuple[ArgumentConstraint, ...])
+
+logger = logging.getLogger(__name__)
 
 
 def constraints_from(stored: JSONValue) -> tuple[ArgumentConstraint, ...]:
@@ -101,7 +105,7 @@ def policy_facts(tenant_id: int, *, agent_filter: ToolFilter | None, now: dateti
         allowances=dict(known[0]),
         hooks=PolicyHooks(tool_filter=settings.ROUTEKIT_TOOL_FILTER, approval_gate=known[1]),
         agent_filter=agent_filter,
-        rules=tuple(rule_facts(rule) for rule in rules),
+        rules=tuple(_readable(rules)),
     )
 
 
@@ -182,6 +186,15 @@ def _approvers(row: ToolAllowance, policy: TenantPolicy, decide_by_seconds: int)
         escalation_roles=tuple(policy.escalation_roles),
         escalate_after_seconds=decide_by_seconds // 2 if policy.escalation_roles else 0,
     )
+
+
+def _readable(rules: Iterable[ToolRule]) -> Iterator[RuleFacts]:
+    """The rules that can be decrypted. One whose key is lost allows nothing: its calls are asked about again."""
+    for rule in rules:
+        try:
+            yield rule_facts(rule)
+        except DecryptionFailed:
+            logger.warning("remembered rule %s can't be decrypted and is not applied", rule.id)
 
 
 def rule_facts(rule: ToolRule) -> RuleFacts:

@@ -190,6 +190,17 @@ def test_one_click_revokes(house: House) -> None:
     assert (rule.revoked_by, rule.revoked_at) == (house.cast.rolf, house.later(3))
 
 
+def test_a_rule_that_cannot_be_decrypted_allows_nothing_and_stops_nothing(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, decision = approved(house)
+    rule = make(house, decision)
+    assert isinstance(verdict(house), Allow)
+    ToolRule.objects.update(constraints_sealed=b"sealed under a key that is lost")
+    assert isinstance(verdict(house), NeedsApproval)
+    assert f"rule {rule.pk} can't be decrypted" in caplog.text
+
+
 def test_every_change_is_in_the_ledger_and_no_raw_value_is_stored(house: House) -> None:
     address = "mailto-target@example.org"
     _, decision = approved(house, f"{address}/a.md")
