@@ -160,8 +160,12 @@ class _Collector(BaseHTTPRequestHandler):
     bodies: list[bytes]
 
     def do_POST(self) -> None:
+        if self.path == "/guarded" and self.headers["X-Key"] != "a secret":
+            self.send_response(401)
+            self.end_headers()
+            return
         self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(200 if self.path == "/v1/traces" else 400)
+        self.send_response(200 if self.path in {"/v1/traces", "/guarded"} else 400)
         self.end_headers()
 
     def log_message(self, *_args: Any) -> None:
@@ -179,6 +183,18 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
     server.shutdown()
     thread.join(30)
     server.server_close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_endpoint_that_asks_for_a_key_gets_it(run: UUID, collector: tuple[str, list[bytes]]) -> None:
+    endpoint, bodies = collector
+    with pytest.raises(CommandError, match="401"):
+        call_command("export_trace", str(run), to=f"{endpoint}/guarded", stdout=StringIO())
+    call_command("export_trace", str(run), "--header", "x-key=a secret", to=f"{endpoint}/guarded", stdout=StringIO())
+    assert len(bodies) == 1
+    for nonsense in ("x-key", "=x", "x y=z", "x=a\nb"):
+        with pytest.raises(CommandError, match="name=value"):
+            call_command("export_trace", str(run), "--header", nonsense, to=endpoint)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from argparse import ArgumentTypeError
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +16,16 @@ from traces import export
 from traces.errors import TraceError
 
 _TIMEOUT = 15.0
+_HEADER = re.compile(r"([A-Za-z0-9_-]+)=([\x20-\x7e]+)")
 _CONTENT_TYPES = {"protobuf": "application/x-protobuf", "json": "application/json"}
+
+
+def _header(text: str) -> tuple[str, str]:
+    found = _HEADER.fullmatch(text)
+    if found is None:
+        message = "write it as name=value, in ASCII"
+        raise ArgumentTypeError(message)
+    return found[1], found[2].strip()
 
 
 class Command(BaseCommand):
@@ -28,6 +39,14 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--to", metavar="URL", help="an OTLP/HTTP endpoint, such as http://127.0.0.1:4318/v1/traces"
+        )
+        parser.add_argument(
+            "--header",
+            metavar="NAME=VALUE",
+            action="append",
+            default=[],
+            type=_header,
+            help="a header for the endpoint, such as 'authorization=Bearer …'; may be given more than once",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -44,13 +63,13 @@ class Command(BaseCommand):
         except TraceError as error:
             raise CommandError(str(error)) from error
         if options["to"]:
-            self._send(options["to"], found.content, options["encoding"])
+            self._send(options["to"], found.content, options["encoding"], options["header"])
         else:
             self.stdout.write(found.content.decode(), ending="")
 
-    def _send(self, endpoint: str, content: bytes, encoding: str) -> None:
+    def _send(self, endpoint: str, content: bytes, encoding: str, others: list[tuple[str, str]]) -> None:
         body = export.as_protobuf(content) if encoding == "protobuf" else content
-        headers = {"Content-Type": _CONTENT_TYPES[encoding]}
+        headers = {**dict(others), "Content-Type": _CONTENT_TYPES[encoding]}
         try:
             answer = httpx.post(endpoint, content=body, headers=headers, timeout=_TIMEOUT)
             answer.raise_for_status()
