@@ -36,14 +36,17 @@ class Divergence:
     after: str
 
 
+def _text(arguments: Any) -> str:
+    """Arguments as they are shown: what the model wrote is text already."""
+    return arguments if isinstance(arguments, str) else orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS).decode()
+
+
 def _proposed(events: Sequence[Event]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for event in events:
         calls: Any = event.payload.get("calls") if event.kind == EventKind.MODEL_RESPONSE else None
-        for call in calls if isinstance(calls, list) else []:
-            if isinstance(call, dict):
-                arguments = orjson.dumps(call.get("arguments"), option=orjson.OPT_SORT_KEYS).decode()
-                found.append((str(call.get("tool", "")), arguments))
+        listed = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+        found += [(str(call.get("tool", "")), _text(call.get("arguments"))) for call in listed]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from traces.models import Trace, TraceEvent
 MAX_TERM = 200
 _RECENT_HEADS = 500
 _RARE = 2_000
+_RUN_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class _Words(Func):
@@ -42,11 +44,12 @@ def _events_with(term: str) -> QuerySet[TraceEvent]:
     if connection.vendor == "postgresql":
         query = SearchQuery(term, config="simple", search_type="websearch")
         return TraceEvent.objects.annotate(found_in=_Words("payload")).filter(found_in=query)
-    # SQLite keeps JSON as text in which letters beyond ASCII are written as escapes.
-    escaped = json.dumps(term)[1:-1]
-    return TraceEvent.objects.annotate(text=Cast("payload", TextField())).filter(
-        Q(text__icontains=term) | Q(text__icontains=escaped)
-    )
+    # SQLite keeps JSON as text in which letters beyond ASCII are escapes, and knows upper and lower case of ASCII only.
+    spellings = {term, term.lower(), term.upper(), term.capitalize(), term.title()}
+    found = Q()
+    for spelling in {*spellings, *(json.dumps(each)[1:-1] for each in spellings)}:
+        found |= Q(text__icontains=spelling)
+    return TraceEvent.objects.annotate(text=Cast("payload", TextField())).filter(found)
 
 
 def violations_since(moment: datetime) -> dict[str, int]:
@@ -58,12 +61,16 @@ def violations_since(moment: datetime) -> dict[str, int]:
 def matching(traces: QuerySet[Trace], term: str) -> QuerySet[Trace]:
     """The traces with an event that holds `term` (words on PostgreSQL, any part on SQLite) or is of that kind.
 
-    Upper and lower case are the same. What is searched is what was stored: redacted text.
+    The id of a run finds that run. Upper and lower case are the same. What is searched is what was stored: redacted.
     """
     term = term.strip()[:MAX_TERM].replace("\x00", "")
     if not term:
         return traces
-    events = TraceEvent.objects.filter(kind=term) if term in set(EventKind) else _events_with(term)
+    named = traces.filter(pk=term) if _RUN_ID.fullmatch(term) else traces.none()
+    if named.exists():
+        return named
+    kind = term.lower()
+    events = TraceEvent.objects.filter(kind=kind) if kind in set(EventKind) else _events_with(term)
     found = events.values_list("trace_id", flat=True)
     if connection.vendor == "postgresql":
         # For a rare word PostgreSQL would walk all traces by date instead of asking its index of words (2 s for 200,000

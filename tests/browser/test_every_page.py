@@ -80,15 +80,30 @@ def test_a_replay_and_the_pages_of_traces(
 ) -> None:
     run = alice.submit('calculator {"expression": "1 + 1"}')
     eventually(lambda: alice.run(run)["state"] == "succeeded", within=60, what="the end of the run")
+    alice.ask(("write_file", {"path": "a-long-way/to-a-file-of-some-length.txt", "text": "one"}))
+    other = alice.runs[-1]
     page = as_person("adam", **look)
     site = page.url.split("/queue")[0].split("/jobs")[0]
     trace = f"/admin/traces/trace/{run}"
-    pages = (f"{trace}/change/", f"{trace}/compare/?with={run}", "/admin/traces/trace/analysis/")
-    for address in (f"/runs/{run}/replay/", *pages):
+    lists = ("/admin/traces/trace/", f"/admin/traces/trace/?q={run}&state=failed", "/admin/traces/ledgerentry/")
+    pages = (f"{trace}/change/", f"{trace}/compare/?with={other}", f"{trace}/export/", "/admin/traces/trace/analysis/")
+    pages = (*pages, f"/admin/traces/trace/{other}/change/")
+    settings = [f"/admin/traces/{name}policy/add/" for name in ("redaction", "encryption", "retention")]
+    for address in (f"/runs/{run}/replay/", *lists, *pages, *settings):
         page.goto(site.rstrip("/") + address)
         page.wait_for_selector("h1")
         assert accessibility_violations(page) == [], address
         assert _fits(page), address
+    page.goto(f"{site.rstrip('/')}/admin/traces/ledgerentry/")
+    page.click("#result_list tbody tr:first-child a")
+    page.wait_for_selector(".field-facts_shown")
+    assert accessibility_violations(page) == []
+    assert _fits(page)
+    page.goto(f"{site.rstrip('/')}{trace}/export/")
+    page.click("[name=link]")
+    page.wait_for_selector("code:text('/shared/traces/')")
+    assert accessibility_violations(page) == []
+    assert _fits(page)
 
 
 def test_the_queue(

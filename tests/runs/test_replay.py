@@ -376,7 +376,7 @@ def test_the_command_lists_differences_and_fails_when_there_are_some(bench: Benc
     assert LedgerEntry.objects.filter(kind=LedgerKind.REPLAY, actor="manage.py").count() == 1
     forbid("write_file")
     out = StringIO()
-    with pytest.raises(CommandError, match="1 differences; 2 calls in 3 steps"):
+    with pytest.raises(CommandError, match="1 difference; 2 calls in 3 steps"):
         call_command("replay", str(run.id), stdout=out)
     assert out.getvalue().startswith("call 2, verdict: needs approval")
     with pytest.raises(CommandError, match="no such run"):

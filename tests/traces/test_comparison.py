@@ -86,6 +86,8 @@ def test_the_admin_compares_two_runs_of_own_tenants_only(
     assert "a.txt" in shown
     assert "b.txt" in shown
     assert "The second run repeated the first" in client.get(f"{page}?with={one}").content.decode()
-    assert client.get(f"{page}?with={theirs}").status_code == 404
-    assert client.get(f"{page}?with=nonsense").status_code == 404
+    for other in (theirs, "nonsense", "", uuid4()):
+        answer = client.get(f"{page}?with={other}", follow=True)
+        assert answer.redirect_chain == [(f"/admin/traces/trace/{one}/change/", 302)]
+        assert "There is no trace with that id that you may see." in answer.content.decode()
     assert client.get(f"/admin/traces/trace/{theirs}/compare/?with={one}").status_code == 404

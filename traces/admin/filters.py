@@ -14,6 +14,8 @@ from traces.models import Trace
 
 Choices = list[tuple[str, str]]
 
+_MAX_DIGITS = 18  # more than any id has, and less than a database refuses
+
 _DURATIONS: dict[str, tuple[str, Q]] = {
     "running": ("not finished", Q(finished_at=None)),
     "minute": ("under a minute", Q(took__lt=timedelta(minutes=1))),
@@ -83,7 +85,8 @@ class SubmitterFilter(admin.SimpleListFilter):
         value = self.value()
         if not value:
             return queryset
-        return queryset.filter(submitter_id=int(value)) if value.isascii() and value.isdigit() else queryset.none()
+        known = value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS
+        return queryset.filter(submitter_id=int(value)) if known else queryset.none()
 
 
 class _Met(admin.SimpleListFilter):

@@ -6,7 +6,7 @@ import json
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -29,7 +29,7 @@ class LedgerEntryAdmin(TenantScopedAdmin):
     """Ledger entries of the tenants whose ledger the person may see; nobody changes one."""
 
     view_capability = Capability.VIEW_LEDGER
-    list_display = ("number", "kind", "actor", "gist", "tenant", "at")
+    list_display = ("number", "written", "kind", "actor", "gist", "tenant")
     list_filter = ("kind", "at")
     list_per_page = 50
     list_select_related = ("tenant",)
@@ -47,6 +47,15 @@ class LedgerEntryAdmin(TenantScopedAdmin):
         """A list without COUNT and OFFSET."""
         return _EntryList
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list, under a title that offers nothing but reading."""
+        return super().changelist_view(request, {"title": "Ledger", **(extra_context or {})})
+
+    @admin.display(description="at")
+    def written(self, entry: LedgerEntry) -> str:
+        """When, in UTC."""
+        return f"{entry.at:%Y-%m-%d %H:%M}"
+
     @admin.display(description="facts")
     def gist(self, entry: LedgerEntry) -> SafeString:
         """The beginning of the facts."""
@@ -57,4 +66,4 @@ class LedgerEntryAdmin(TenantScopedAdmin):
     def facts_shown(self, entry: LedgerEntry) -> SafeString:
         """All facts, indented."""
         facts = json.dumps(ledger.facts_of(entry), indent=2, ensure_ascii=False)
-        return format_html('<pre class="facts">{}</pre>', shown(facts))
+        return format_html('<pre class="facts" tabindex="0">{}</pre>', shown(facts))

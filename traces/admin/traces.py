@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -63,9 +64,9 @@ class TraceAdmin(TenantScopedAdmin):
     view_capability = Capability.VIEW_TRACES
     list_display = (
         "job",
-        "started_at",
+        "started",
         "status",
-        "agent_name",
+        "agent",
         "submitter_name",
         "tools_met",
         "decided",
@@ -88,7 +89,9 @@ class TraceAdmin(TenantScopedAdmin):
     list_per_page = 50
     list_select_related = ("submitter",)
     search_fields = ("prompt",)
-    search_help_text = "Words in the prompt or in any event, as stored: redacted. Or the kind of an event."
+    search_help_text = (
+        "Words in the prompt or in any event, as stored: redacted. Or the kind of an event, or a run's id."
+    )
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
@@ -102,7 +105,7 @@ class TraceAdmin(TenantScopedAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list; a search says what it can't see."""
         hidden = bool(request.GET.get("q")) and unsearchable(own_tenants(request, self.view_capability))
-        return super().changelist_view(request, {"unsearchable": hidden, **(extra_context or {})})
+        return super().changelist_view(request, {"title": "Traces", "unsearchable": hidden, **(extra_context or {})})
 
     def get_search_results(
         self,
@@ -175,7 +178,12 @@ class TraceAdmin(TenantScopedAdmin):
 
     def compare_view(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
         """Two runs side by side (`?with=<the other one>`): their figures, and where their tool calls part."""
-        traces = [self._trace(request, str(run_id)), self._trace(request, request.GET.get("with", ""))]
+        trace = self._trace(request, str(run_id))
+        try:
+            traces = [trace, self._trace(request, request.GET.get("with", "").strip())]
+        except Http404:
+            messages.error(request, "There is no trace with that id that you may see.")
+            return redirect("admin:traces_trace_change", trace.pk)
         before, after = (events_of_run(trace.pk) for trace in traces)
         context = {
             **self.admin_site.each_context(request),
@@ -231,6 +239,16 @@ class TraceAdmin(TenantScopedAdmin):
         """The beginning of the redacted prompt."""
         text = " ".join(prompt_of(trace).split())
         return shown(text if len(text) <= _GIST else f"{text[:_GIST]}…") or SafeString("(empty)")
+
+    @admin.display(description="started")
+    def started(self, trace: Trace) -> str:
+        """When it was submitted, in UTC like all times of the admin."""
+        return f"{trace.started_at:%Y-%m-%d %H:%M}"
+
+    @admin.display(description="agent")
+    def agent(self, trace: Trace) -> str:
+        """The agent's name as it was then."""
+        return trace.agent_name
 
     @admin.display(description="state")
     def status(self, trace: Trace) -> str:

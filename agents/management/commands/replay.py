@@ -50,7 +50,8 @@ class Command(BaseCommand):
             self.stdout.write(f"{where}, {each.kind}: {each.before or '-'} -> {each.after or '-'}")
         what = f"{report.calls} calls in {report.steps} steps"
         if report.divergences:
-            message = f"{len(report.divergences)} differences; {what}"
+            found = len(report.divergences)
+            message = f"{found} difference{'s' if found > 1 else ''}; {what}"
             raise CommandError(message)
         self.stdout.write(f"The replay repeated the run: {what}, {report.end}.")
 
