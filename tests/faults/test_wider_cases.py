@@ -53,9 +53,9 @@ def test_42_and_43_cancelled_while_it_is_approved(arena: Arena) -> None:
 
 
 @pytest.mark.skipif(fake_clock() is None, reason="libfaketime is not installed")
-@pytest.mark.parametrize("ahead", ["+10m", "-10m"])
-def test_51_a_worker_whose_clock_is_wrong_takes_and_loses_nothing(arena: Arena, ahead: str) -> None:
-    with arena.clock(ahead, "worker", "beat"):
+def test_51_a_worker_whose_clock_is_wrong_takes_and_loses_nothing(arena: Arena) -> None:
+    # Ahead only: behind, libfaketime itself breaks `time.sleep` (EINVAL), whatever the program.
+    with arena.clock("+10m", "worker", "beat"):
         eventually(arena.slots, within=120, what="the worker's slots")
         run = arena.submit(linger=arenas.LEASE + 2)
         assert arena.ends(run, within=120) == "succeeded"
