@@ -43,6 +43,9 @@ class ColdChild:
     def kill(self) -> None:
         self.process.kill()
 
+    def living(self) -> bool:
+        return self.process.poll() is None
+
     def ended(self, timeout: float) -> bool:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout)

@@ -28,7 +28,7 @@ from agents.sandbox.outcome import (
 )
 from agents.sandbox.pool import cpu_seconds, peak_memory, thread_count
 from agents.sandbox.quota import DiskWatch, QuotaError
-from agents.sandbox.results import Head, problem_with, safe_text
+from agents.sandbox.results import Head, nested_deeper_than, problem_with, safe_text
 
 if TYPE_CHECKING:
     import socket
@@ -41,9 +41,11 @@ HEAD_LIMIT = 256 << 10
 BYTES_PER_CHARACTER = 6  # in JSON, at worst
 SLICE = 0.02
 MAX_THREADS = 64
+MAX_NESTING = 200
 KILL_GRACE = 1.0
 READY_TIMEOUT = 20.0
 _HARD_CPU_GRACE = 1
+_LOST = "The sandbox's process ended before it was asked for anything; nothing was run."
 _CHUNK = 64 << 10  # below the size for which malloc asks the kernel for a mapping of its own
 MB = 1 << 20
 
@@ -64,6 +66,7 @@ class ChildProcess(Protocol):
     @property
     def pid(self) -> int: ...
     def kill(self) -> None: ...
+    def living(self) -> bool: ...
     def ended(self, timeout: float) -> bool: ...
 
 
@@ -81,6 +84,7 @@ class Confined:
     limited: bool = False
     cpu_before: float = 0.0
     buffer: bytearray = field(default_factory=bytearray)
+    look_at: float = 0.0
 
     def run(self, scratch: str) -> Outcome:
         """Send the request, wait, and turn whatever happens into an outcome. The child is dead when this returns."""
@@ -125,8 +129,8 @@ class Confined:
             raise SandboxUnavailableError("The sandbox's process did not come up; nothing was run.") from None
         except OSError:
             ready = b""
-        if not ready or self.child.ended(0):
-            raise StandbyLostError("The sandbox's process ended before it was asked for anything; nothing was run.")
+        if not ready or not self.child.living():
+            raise StandbyLostError(_LOST)
 
     def _request(self, scratch: str) -> bytes:
         plan, limits = self.plan, self.plan.limits
@@ -151,8 +155,12 @@ class Confined:
         deadline = self.started + self.plan.limits.timeout
         self.child.channel.settimeout(self.plan.limits.timeout)
         with contextlib.suppress(TimeoutError):
-            self.child.channel.sendall(self._request(scratch))
+            try:
+                self.child.channel.sendall(self._request(scratch))
+            except BrokenPipeError:
+                raise StandbyLostError(_LOST) from None
         self.child.channel.setblocking(False)  # noqa: FBT003 -- the socket module's own signature
+        self.look_at = time.monotonic() + SLICE
         largest = HEAD_LIMIT + self.plan.limits.max_output_kb * 1024 * BYTES_PER_CHARACTER
         head = Head.parse(self._piece(largest, deadline, disk))
         return head, self._piece(self.plan.limits.max_result_kb * 1024, deadline, disk)
@@ -179,12 +187,18 @@ class Confined:
                 if not chunk:
                     raise EOFError
                 self.buffer += chunk
-            elif self.cancelled is not None and self.cancelled():
-                raise _StoppedError(FailureKind.CANCELLED, "The call was cancelled and the tool was stopped.")
-            elif thread_count(self.child.pid) > MAX_THREADS:
-                raise QuotaError(f"The tool started more than {MAX_THREADS} threads.")
-            else:
-                disk.check_now()
+            self._look_after(disk)
+
+    def _look_after(self, disk: DiskWatch) -> None:
+        """See to what may end the call meanwhile, every `SLICE` seconds: a child that dribbles can't put it off."""
+        if time.monotonic() < self.look_at:
+            return
+        if self.cancelled is not None and self.cancelled():
+            raise _StoppedError(FailureKind.CANCELLED, "The call was cancelled and the tool was stopped.")
+        if thread_count(self.child.pid) > MAX_THREADS:
+            raise QuotaError(f"The tool started more than {MAX_THREADS} threads.")
+        disk.check_now()
+        self.look_at = time.monotonic() + SLICE
 
     def _judge(self, head: Head, value: bytes, usage: Usage) -> Outcome:
         output = safe_text(head.output, self.plan.limits.max_output_kb * 1024 + 100)
@@ -196,6 +210,8 @@ class Confined:
             result = orjson.loads(value)
         except orjson.JSONDecodeError as error:
             return self._failed(FailureKind.INVALID_RESULT, f"The result is not JSON: {error}", usage, attacks)
+        if nested_deeper_than(MAX_NESTING, result, value):
+            return self._failed(FailureKind.INVALID_RESULT, "The result is nested too deeply.", usage, attacks)
         if problem := problem_with(result, self.plan.call.result_schema):
             return self._failed(FailureKind.INVALID_RESULT, problem, usage, attacks)
         violations = self._violations(attacks)

@@ -55,6 +55,14 @@ class Standby:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         self.killed = True
 
+    def living(self) -> bool:
+        """Whether its id is still its own: limits must not hit another process."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
     def ended(self, timeout: float) -> bool:
         """Whether the child is gone, waiting at most `timeout` seconds."""
         poll = select.poll()

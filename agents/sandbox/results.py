@@ -85,6 +85,22 @@ def problem_with(result: Any, schema: Mapping[str, Any]) -> str | None:
     return f"The result does not match what the tool declares: {where} fails “{error.validator}”."[:_MAX_PROBLEM]
 
 
+def nested_deeper_than(limit: int, value: Any, text: bytes) -> bool:
+    """Whether `value`, read from the JSON `text`, holds lists and objects in each other more than `limit` deep.
+
+    An honest child can't send that (orjson gives up at 254), and much of Python that it meets later gives up at 1,000.
+    """
+    if text.count(b"[") + text.count(b"{") <= limit:
+        return False
+    layer = [value]
+    for _ in range(limit + 1):
+        inner = [each for each in layer if isinstance(each, list | dict)]
+        layer = [below for each in inner for below in (each.values() if isinstance(each, dict) else each)]
+        if not inner:
+            return False
+    return True
+
+
 def safe_text(text: Any, limit: int, *, line: bool = False) -> str:
     """Text from a child, cut, with control characters escaped: no terminal codes, no forged log lines.
 

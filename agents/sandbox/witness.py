@@ -5,6 +5,7 @@ Evidence, not a boundary: code that tampers with the interpreter can keep quiet;
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agents.sandbox.outcome import AttackClass, Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 MAX_NOTES = 20
 KEPT_NOTES = 5
@@ -47,6 +48,20 @@ _EVENTS: dict[str, AttackClass] = {
     "socket.gethostbyname": AttackClass.NETWORK,
     "subprocess.Popen": AttackClass.PROCESS,
 }
+# Functions of `os` for which CPython raises no audit event.
+_UNHEARD: dict[str, AttackClass] = {
+    "memfd_create": AttackClass.PROCESS,
+    "mkfifo": AttackClass.FILESYSTEM,
+    "mknod": AttackClass.FILESYSTEM,
+    "pidfd_open": AttackClass.PROCESS,
+    "sched_setaffinity": AttackClass.RESOURCES,
+    "sched_setscheduler": AttackClass.RESOURCES,
+    "setpriority": AttackClass.RESOURCES,
+    "setgid": AttackClass.PROCESS,
+    "setns": AttackClass.PROCESS,
+    "setuid": AttackClass.PROCESS,
+    "unshare": AttackClass.PROCESS,
+}
 _GRAVE = frozenset({AttackClass.NETWORK, AttackClass.PROCESS})
 _PATH_EVENTS = frozenset(
     {"open", "os.listdir", "os.scandir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
@@ -66,6 +81,7 @@ class Report:
         """Start noting, afresh; `folders` are those that the call may use."""
         if not self.hooked:
             sys.addaudithook(self.hear)
+            _give_events_to_unheard()
             self.hooked = True
             python = (p for p in (sys.prefix, sys.base_prefix, *sys.path) if p)
             self.harmless = (*python, "/usr/", "/lib/", "/lib64/", "/dev/null", "/dev/urandom", "/dev/zero")
@@ -74,7 +90,7 @@ class Report:
 
     def hear(self, event: str, args: tuple[Any, ...]) -> None:
         """The audit hook."""
-        kind = _EVENTS.get(event)
+        kind = _EVENTS.get(event) or _UNHEARD.get(event.removeprefix("os."))
         if kind is not None:
             self._note(kind, f"{event} {args!r:.150}", grave=is_grave(kind, event, args))
         elif event in _PATH_EVENTS:
@@ -100,6 +116,23 @@ class Report:
         if len(self.seen) < (MAX_NOTES if grave else MAX_NOTES - KEPT_NOTES):
             shown = detail.encode("ascii", "backslashreplace").decode()[:MAX_DETAIL]
             self.seen.append(Attempt(kind, shown, grave))
+
+
+def _give_events_to_unheard() -> None:
+    """Have the functions in `_UNHEARD` raise audit events too."""
+    for name in _UNHEARD:
+        function = getattr(os, name, None)
+        if function is not None:
+            setattr(os, name, _heard(f"os.{name}", function))
+
+
+def _heard(event: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def heard(*args: Any, **keywords: Any) -> Any:
+        sys.audit(event, *args)
+        return function(*args, **keywords)
+
+    return heard
 
 
 def is_grave(kind: AttackClass, event: str, args: tuple[Any, ...]) -> bool:

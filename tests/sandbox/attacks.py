@@ -259,6 +259,10 @@ def run_programs(_: ToolContext) -> dict[str, str]:
     }
 
 
+def memory_file(_: ToolContext) -> str:
+    return said(lambda: os.memfd_create("x"))
+
+
 def threads(_: ToolContext, count: int) -> int:
     started = 0
     stop = threading.Event()
@@ -433,6 +437,7 @@ def forge(_: ToolContext, what: str) -> None:
         "huge": struct.pack("!I", 0xFFFFFFFF),
         "huge_value": head + struct.pack("!I", 0x7FFFFFFF) + b"x" * 4096,
         "deep": head + framing.pack(b"[" * 100_000 + b"]" * 100_000),
+        "nested": head + framing.pack(b'{"value": ' + b"[" * 900 + b"]" * 900 + b"}"),
         "nan": head + framing.pack(b'{"value": NaN}'),
         "latin": head + framing.pack(b'{"value": "\xff"}'),
         "list": framing.pack(b"[1]"),
@@ -447,6 +452,16 @@ def forge(_: ToolContext, what: str) -> None:
     except OSError:
         pass
     time.sleep(10)
+
+
+def dribble(_: ToolContext, folder: str = "") -> None:
+    """Announce a long answer and send it byte by byte, so that the worker always has something to read."""
+    os.write(3, struct.pack("!I", 100_000))
+    for i in range(100_000):
+        os.write(3, b" ")
+        if folder:
+            Path(folder, f"f{i}").write_bytes(b"")
+        time.sleep(0.002)
 
 
 def large(_: ToolContext, size: int) -> str:

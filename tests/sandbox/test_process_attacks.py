@@ -144,6 +144,7 @@ def test_foreign_system_calls_kill(host: Host) -> None:
         ("huge", "result_too_large"),
         ("huge_value", "result_too_large"),
         ("deep", "invalid_result"),
+        ("nested", "invalid_result"),
         ("nan", "invalid_result"),
         ("latin", "invalid_result"),
         ("list", "invalid_result"),

@@ -159,6 +159,26 @@ def test_cancelling_kills_the_child() -> None:
     assert asked.is_set()
 
 
+def test_a_child_that_dribbles_its_answer_can_be_cancelled() -> None:
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    outcome = run(attack("dribble"), SandboxPolicy(), cancelled=stop.is_set)
+    assert isinstance(outcome, Failed)
+    assert outcome.kind == "cancelled"
+
+
+def test_a_child_that_dribbles_its_answer_is_held_to_its_quota(tmp_path: Path) -> None:
+    folder = tmp_path / "root"
+    policy = SandboxPolicy(
+        filesystem=sandbox.FilesystemSandbox(sandbox_root=str(folder)),
+        limits=sandbox.ResourceLimits(max_files=20, timeout=20),
+    )
+    call = replace(attack("dribble", folder=str(folder)), permissions=frozenset({"filesystem"}))
+    outcome = run(call, policy)
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, "20 files" in outcome.message) == ("resources", True)
+
+
 def test_a_call_meets_living_children_when_those_that_waited_were_killed() -> None:
     def standbys() -> set[int]:
         zygotes = {pid for pid in children_of(os.getpid()) if b"agents.sandbox.zygote" in command_line(pid)}
