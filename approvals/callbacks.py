@@ -68,9 +68,15 @@ def answer(dotted_path: str, call: CallFacts, timeout: float) -> Answer:
         return "ask"
     box: SimpleQueue[object] = SimpleQueue()
     copied = replace(call, arguments=frozen(call.arguments), callback_answer=None)
-    threading.Thread(
+    thread = threading.Thread(
         target=_run, args=(dotted_path, copied, timeout, box), name=f"callback {dotted_path}", daemon=True
-    ).start()
+    )
+    try:
+        thread.start()
+    except RuntimeError:
+        _slots.release()
+        logger.exception("approval callback %s not asked: no thread could be started", dotted_path)
+        return "ask"
     try:
         said = box.get(timeout=timeout)
     except Empty:

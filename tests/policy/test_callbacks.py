@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -103,3 +104,13 @@ def test_it_is_given_a_copy_of_all_arguments() -> None:
     arguments: Any = seen.arguments
     assert arguments == {"path": "notes.txt", "options": {"names": ("a",)}}
     assert seen.permissions == CALL.permissions
+
+
+def test_a_process_that_can_start_no_thread_asks_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        assert {answer(f"{MODULE}.approve", CALL, 2.0) for _ in range(40)} == {"ask"}
+    assert answer(f"{MODULE}.approve", CALL, 30.0) == "approve", "a place was lost for each that was not asked"

@@ -68,10 +68,15 @@ def compile_rule(pattern: str, template: str) -> CustomRule:
 def check_rule(pattern: str, template: str) -> None:
     """Check a rule before it is saved; raise PatternError with what to change.
 
-    Besides what ``compile_rule`` refuses: a pattern that matches the empty string, and one that is slow on a text made
-    to be hard for it.
+    Besides what ``compile_rule`` refuses: a pattern that matches the empty string, one that is slow on a text made
+    to be hard for it, and a replacement that puts the whole value back or that nobody, PostgreSQL included, could
+    read.
     """
     rule = compile_rule(pattern, template)
+    if 0 in rule.parts:
+        raise PatternError("its replacement puts the whole value back: refer to a group of it instead of \\0")
+    if not template.isprintable():
+        raise PatternError("its replacement holds characters that don't show")
     if any(match.start() == match.end() for text in ("", "a b", " \n") for match in rule.pattern.finditer(text)):
         raise PatternError("matches the empty string: it would redact everywhere; use + instead of *")
     if any(_is_slow(rule.pattern, text) for text in _probes(pattern)):
