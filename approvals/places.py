@@ -10,6 +10,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import idna
@@ -20,8 +21,7 @@ _NUMBER_LIKE = re.compile(r"(0x[0-9a-f]*|\d+)$")
 _MAX_PORT = 65535
 
 
-@dataclass(frozen=True)
-class Path:
+class Path(NamedTuple):
     """A path's parts without `.` and empty ones; a relative path starts at the agent's folder."""
 
     absolute: bool

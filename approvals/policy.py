@@ -56,12 +56,13 @@ def decide(call: CallFacts, policy: PolicyFacts, now: datetime) -> Verdict:
     refusal = _refused_call(call, allowance, outside)
     if refusal is not None:
         return refusal
-    needed = _person_only(call, policy, outside)
+    gated = gated_permissions(call, policy)
+    needed = _person_only(call, policy, gated, outside)
     if needed is not None:
         return needed
-    needed = _wanted_person(call, policy)
-    if needed is not None:
-        return _remembered(call, policy, now) or needed
+    wanted = _wanted_person(call, policy, gated)
+    if wanted is not None:
+        return _remembered(call, policy, now) or _ask(allowance, gated, *wanted)
     return _allowed(call, allowance)
 
 
@@ -127,13 +128,14 @@ def _constraint_rule(tool: str, constraint: ArgumentConstraint) -> str:
     return f"{ALLOW_LIST}: {tool} {constraint.pointer[:MAX_POINTER_SHOWN] or '/'}"
 
 
-def _ask(call: CallFacts, policy: PolicyFacts, level: Level, rule: str, reason: str) -> NeedsApproval:
-    allowance = policy.allowances[call.tool]
+def _ask(
+    allowance: AllowanceFacts, gated: tuple[ToolPermission, ...], level: Level, rule: str, reason: str
+) -> NeedsApproval:
     return NeedsApproval(
         level=level,
         rule=rule,
         reason=reason,
-        permissions=gated_permissions(call, policy),
+        permissions=gated,
         approvers=allowance.approvers,
         decide_by_seconds=allowance.decide_by_seconds,
         execute_by_seconds=allowance.execute_by_seconds,
@@ -150,34 +152,38 @@ def _refused_call(call: CallFacts, allowance: AllowanceFacts, outside: ArgumentC
     return None
 
 
-def _person_only(call: CallFacts, policy: PolicyFacts, outside: ArgumentConstraint | None) -> NeedsApproval | None:
+def _person_only(
+    call: CallFacts, policy: PolicyFacts, gated: tuple[ToolPermission, ...], outside: ArgumentConstraint | None
+) -> NeedsApproval | None:
     """The need for a person that neither a callback nor a remembered rule can meet."""
+    allowance = policy.allowances[call.tool]
     if reversibility_of(call.tool, call.reversibility, policy) is Reversibility.IRREVERSIBLE:
         reason = f"`{call.tool}` needs approval: what it does can't be undone"
-        return _ask(call, policy, Level.GATE, IRREVERSIBLE, reason)
+        return _ask(allowance, gated, Level.GATE, IRREVERSIBLE, reason)
     if outside is not None:
         reason = f"`{call.tool}` needs approval: without a person the tenant's allow-list wants {sentence(outside)}"
-        return _ask(call, policy, Level.TENANT, _constraint_rule(call.tool, outside), reason)
+        return _ask(allowance, gated, Level.TENANT, _constraint_rule(call.tool, outside), reason)
     return None
 
 
-def _wanted_person(call: CallFacts, policy: PolicyFacts) -> NeedsApproval | None:
-    """The need for a person that a remembered rule may stand in for."""
+def _wanted_person(
+    call: CallFacts, policy: PolicyFacts, gated: tuple[ToolPermission, ...]
+) -> tuple[Level, str, str] | None:
+    """Level, rule and reason of a need for a person that a remembered rule may stand in for."""
     allowance = policy.allowances[call.tool]
     if allowance.mode is AllowanceMode.ASK:
         reason = f"`{call.tool}` needs approval: the tenant's allow-list says to ask"
-        return _ask(call, policy, Level.TENANT, f"{ALLOW_LIST}: {call.tool}", reason)
-    gated = gated_permissions(call, policy)
+        return Level.TENANT, f"{ALLOW_LIST}: {call.tool}", reason
     answer = call.callback_answer
     if answer is None and gated and policy.hooks.approval_gate and policy.hooks.approval_gate.approval_callback:
         answer = "ask"
     if answer == "ask":
         reason = f"`{call.tool}` needs approval: the approval callback left it to a person"
-        return _ask(call, policy, Level.GATE, CALLBACK, reason)
+        return Level.GATE, CALLBACK, reason
     if gated and answer is None and allowance.mode is AllowanceMode.BY_PERMISSION:
         names = " and ".join(gated)
         rule = f"{GATED_PERMISSIONS}: {', '.join(gated)}"
-        return _ask(call, policy, Level.GATE, rule, f"`{call.tool}` needs approval: it uses {names}")
+        return Level.GATE, rule, f"`{call.tool}` needs approval: it uses {names}"
     return None
 
 
