@@ -70,13 +70,19 @@ def host_of(text: str) -> Host | None:
         name, port = split.hostname, split.port
     except ValueError:
         return None
-    if not name or "@" in split.netloc or not (separator or split.netloc == text):
+    if not name or _is_ambiguous(split.netloc) or not (separator or split.netloc == text):
         return None
     canonical = host_name(name)
     if canonical is None:
         return None
     usual = _DEFAULT_PORTS.get(scheme.lower()) if separator else None
     return Host(canonical, usual if port is None else port, port is None or port == usual)
+
+
+def _is_ambiguous(authority: str) -> bool:
+    """User names before the host, or something beside brackets: httpx reads `[::1]1` as port 1, Python as no port."""
+    before, _, rest = authority.partition("[")
+    return "@" in authority or (rest != "" and (before != "" or rest.partition("]")[2][:1] not in {"", ":"}))
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from approvals.canonical import digest
 from approvals.constraints import MISSING, first_unmet, meets, same, sentence, value_at
+from approvals.places import Host, host_of
 from approvals.types import ArgumentConstraint
 
 
@@ -105,6 +106,12 @@ HOSTS = ["example.com", "*.example.org", "127.0.0.1:8000", "[::1]:8443"]
 )
 def test_hosts_are_compared_in_the_one_form_that_is_looked_up(url: str, met: bool) -> None:  # noqa: FBT001 - a table's column
     assert meets({"a": url}, constraint("host_in", HOSTS)) is met
+
+
+@pytest.mark.parametrize("url", ["http://[::1]1", "http://[::1]8443/", "http://evil.test[::1]/", "http://[::1]x/"])
+def test_what_two_readers_read_with_different_ports_is_no_host(url: str) -> None:
+    assert host_of(url) is None
+    assert host_of("http://[::1]:8443/") == Host("::1", 8443, usual_port=False)
 
 
 def test_a_pointer_leads_to_one_place_or_nowhere() -> None:
