@@ -13,6 +13,8 @@ from django.utils import timezone
 
 STARTED = "started_at"
 SEEN = "seen_at"
+# What a session holds of its own time; Django's name for the second.
+CLOCKS = frozenset({SEEN, "_session_expiry"})
 # A session is written again when this much of its idle time has passed, not on every request.
 _STEP = 60.0
 

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.db import DatabaseError, IntegrityError, InterfaceError, InternalError, OperationalError
 from django.test import Client
 
 from agents import runs, tasks
 from routekit_site.tenancy.models import User
 from routekit_site.tenancy.outages import is_outage
+from routekit_site.tenancy.sessions import SEEN
 from tests.fixtures.cast import Cast
 from tests.fixtures.compose import PROJECT
 from traces.errors import LedgerWriteFailed
@@ -48,6 +50,29 @@ def test_a_page_answers_503_and_says_when_to_come_back(
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert "again is safe" in answer.content.decode()
     assert str(error) not in answer.content.decode()
+
+
+def test_a_page_is_read_while_nothing_can_be_written(
+    cast: Cast, client_of: Callable[[User], Client], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = client_of(cast.alice)
+    client.raise_request_exception = False
+    assert client.get("/jobs/").status_code == 200
+    session = client.session
+    session[SEEN] -= 120
+    session.save()
+
+    def read_only(_store: object, *_arguments: object) -> None:
+        raise InternalError("cannot execute UPDATE in a read-only transaction")
+
+    monkeypatch.setattr(DatabaseStore, "save", read_only)
+    assert client.get("/jobs/").status_code == 200
+    assert "a session's clock was not moved" in caplog.text
+    # Whatever else a session is to keep has to be kept, or the request is refused.
+    session = client.session
+    session["tenant"] = 7
+    with pytest.raises(InternalError):
+        session.save()
 
 
 def test_a_mistake_of_ours_is_a_500(
