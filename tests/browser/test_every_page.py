@@ -134,6 +134,41 @@ def test_the_queue(
     assert accessibility_violations(page) == []
 
 
+def test_the_kill_switch(
+    as_person: Callable[..., Page], embedded: Site, accessibility_violations: Violations, look: dict[str, Any]
+) -> None:
+    page = as_person("adam", **look)
+    pages = f"{embedded.url}/admin/tenancy/halt/"
+
+    def sound() -> None:
+        assert accessibility_violations(page) == [], page.url
+        assert _fits(page), page.url
+
+    page.goto(f"{pages}add/")
+    sound()
+    page.click("input[type=submit].default")
+    sound()
+    try:
+        page.get_by_label("Stop").select_option(label="every agent of Acme")
+        page.get_by_label("Reason").fill("The browser tests look at this page.")
+        page.click("input[type=submit].default")
+        page.wait_for_url(pages)
+        expect(page.locator("#halts")).to_contain_text("The browser tests look at this page.")
+        sound()
+        page.goto(f"{embedded.url}/queue/")
+        expect(page.locator("#halts")).to_contain_text("Stopped:")
+        sound()
+        page.goto(pages)
+        page.locator("#result_list input.action-select").first.check()
+        page.select_option("select[name=action]", "lift")
+        page.get_by_role("button", name="Go").or_(page.get_by_role("button", name="Run")).first.click()
+        expect(page.locator(".messagelist")).to_contain_text("Lifted:")
+        expect(page.locator("#halts .halt")).to_have_count(0)
+        sound()
+    finally:
+        embedded.manage("resume", "--tenant", "acme", check=False)
+
+
 def test_errors(as_person: Callable[..., Page], accessibility_violations: Violations, look: dict[str, Any]) -> None:
     page = as_person("alice", **look)
     site = page.url.split("/jobs")[0]
