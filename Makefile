@@ -86,7 +86,7 @@ bench-sandbox: $(VENV)/.development ## Measure the tool sandbox, beside a subpro
 
 .PHONY: test-faults soak-faults
 test-faults: $(VENV)/.development ## Break real processes in every way of docs/reference/faults.md
-	$(BIN)/pytest -q -s tests/faults tests/runs/test_killed_worker.py
+	$(BIN)/pytest -q -s tests/faults tests/runs/test_killed_worker.py tests/platform/test_two_releases.py
 
 soak-faults: $(VENV)/.development ## Inject COUNT random faults into a working site (SEED repeats a choice), then check everything
 	$(BIN)/python -m tests.faults.soak $(COUNT) $(SEED)

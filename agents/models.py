@@ -106,6 +106,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         undecided = Exists(ToolCall.objects.undecided(now).filter(run=OuterRef("pk")))
         return self.filter(~undecided, ~halted("agent_id"), state=RunState.WAITING, engine__lte=ENGINE)
 
+    def newer(self) -> RunQuerySet:
+        """Unfinished runs that need a newer engine than this release has."""
+        return self.filter(engine__gt=ENGINE, finished_at=None)
+
     def ready(self, now: datetime | Combinable) -> RunQuerySet:
         """Runs that a worker may claim: nothing that they wait for is outstanding."""
         return self.startable(now) | self.answered(now)

@@ -30,6 +30,14 @@ def wake(run_id: UUID, *, after: float = 0.0) -> None:
     transaction.on_commit(partial(_ring, run_id, lambda: _publish(str(run_id), after)), robust=True)
 
 
+def hand_on(run_id: UUID, handed: int) -> None:
+    """Ring at once for a run that this worker is too old for; `handed` times it has been handed on with this one.
+
+    Never raises, like `wake`.
+    """
+    _ring(run_id, lambda: _publish(str(run_id), 0.0, handed=handed))
+
+
 def wake_replay(replay_id: UUID) -> None:
     """Once the open transaction has committed, ask a worker for a live replay; never raises, like `wake`."""
     transaction.on_commit(partial(_ring, replay_id, lambda: _publish_replay(str(replay_id))), robust=True)
@@ -63,10 +71,10 @@ def _ring(run_id: UUID, publish: Callable[[], None]) -> None:
         logger.warning("the bell for run %s was not rung (%s); the sweep will", run_id, type(error).__name__)
 
 
-def _publish(run_id: str, after: float) -> None:
+def _publish(run_id: str, after: float, **more: int) -> None:
     current_app.send_task(
         TASK,
-        kwargs={"run_id": run_id},
+        kwargs={"run_id": run_id, **more},
         countdown=after or None,
         retry=False,
         ignore_result=True,

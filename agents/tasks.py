@@ -49,8 +49,11 @@ def _despite_outages(what: str) -> Iterator[None]:
 
 
 @shared_task(name="agents.tasks.advance_run")
-def advance_run(run_id: str, **_kwargs: Any) -> None:
-    """Take a run as far as it goes without a person. A run that does not exist, or no longer, is left alone."""
+def advance_run(run_id: str, handed: int = 0, **_kwargs: Any) -> None:
+    """Take a run as far as it goes without a person. A run that does not exist, or no longer, is left alone.
+
+    `handed` is how many workers were too old for it and rang for the next one.
+    """
     close_old_connections()
     try:
         key = UUID(run_id)
@@ -58,7 +61,7 @@ def advance_run(run_id: str, **_kwargs: Any) -> None:
         logger.warning("a bell rang for something that is no run; it is ignored")
         return
     with bound_contextvars(run=run_id), span("run.advance", run=run_id), _despite_outages("a run"):
-        runs.advance(key, worker=worker_name())
+        runs.advance(key, worker=worker_name(), handed=handed)
 
 
 @shared_task(name="agents.tasks.replay_live")

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from pydantic import ValidationError
 
-from agents import execution, integrity, journal, turn
+from agents import execution, integrity, journal, queue, turn
 from agents.ceilings import site_runtime
 from agents.errors import AgentError, AgentHalted, LeaseLost, StateChanged, UnknownProvider
 from agents.models import ModelReply, Run, ToolCall
@@ -32,15 +32,19 @@ from traces.kinds import EventKind
 
 logger = logging.getLogger(__name__)
 
+MOST_HANDED = 3
+
 _READY = Query(lambda: Run.objects.ready(clock_slot()).filter(id=slot("run")).values_list("id"))
+_NEWER = Query(lambda: Run.objects.newer().filter(id=slot("run")).values_list("id"))
 _REPLY = Query(lambda: ModelReply.objects.filter(run=slot("run"), step=slot("step")))
 _CALLS = Query(lambda: ToolCall.objects.filter(run=slot("run"), step=slot("step")).select_related("gate").in_order())
 
 
-def advance(run_id: UUID, *, worker: str) -> None:
+def advance(run_id: UUID, *, worker: str, handed: int = 0) -> None:
     """Do all that can be done for a run now. A run that is not ready, or that somebody else holds, is left alone.
 
-    Opens its own short transactions; never inside one.
+    A run that needs a newer engine is rung for again, unless it was `handed` on often enough. Opens its own short
+    transactions; never inside one.
     """
     while not pulse.leaving():
         with journal.transaction():
@@ -48,6 +52,7 @@ def advance(run_id: UUID, *, worker: str) -> None:
             faults.point("claim.before_commit")
         faults.point("claim.after_commit")
         if held is None:
+            _hand_on(run_id, handed)
             return
         with pulse.keeping(held):
             _work(held)
@@ -55,6 +60,15 @@ def advance(run_id: UUID, *, worker: str) -> None:
         # go, and its bell then found nothing to do.
         if not _READY.rows(run=run_id):
             return
+
+
+def _hand_on(run_id: UUID, handed: int) -> None:
+    """Ring for the worker that has waited longest, which during a deploy is most likely a newer one.
+
+    All releases take bells from one queue, in turn: one that ends here might end here each time that the sweep rings.
+    """
+    if handed < MOST_HANDED and _NEWER.rows(run=run_id):
+        queue.hand_on(run_id, handed + 1)
 
 
 def warm_up() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, tzinfo
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -449,6 +449,26 @@ def test_an_older_worker_leaves_newer_runs_alone(bench: Bench) -> None:
     run = bench.submit("hello")
     Run.objects.update(engine=F("engine") + 1)
     assert bench.advance(run).state == RunState.QUEUED
+
+
+def test_an_older_worker_hands_a_newer_run_on_a_few_times(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    rung: list[dict[str, Any]] = []
+    run = bench.submit("hello")
+
+    def publish(run_id: str, _after: float, **more: int) -> None:
+        rung.append({"run_id": run_id, **more})
+
+    monkeypatch.setattr("agents.queue._publish", publish)
+    tasks.advance_run(run_id=str(uuid.uuid4()))
+    assert rung == []
+    Run.objects.update(engine=F("engine") + 1)
+    tasks.advance_run(run_id=str(run.pk))
+    for _ in range(5):
+        tasks.advance_run(**rung[-1])
+    assert [bell["handed"] for bell in rung] == [1, 2, 3]
+    Run.objects.update(state=RunState.CANCELLED, finished_at=database_now())
+    tasks.advance_run(run_id=str(run.pk))
+    assert len(rung) == 3
 
 
 def test_a_call_that_waits_for_a_used_approval_ends_the_run(bench: Bench) -> None:
