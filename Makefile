@@ -98,7 +98,7 @@ test-races: $(VENV)/.development ## Two browsers race for one call, 200 times
 	$(BIN)/pytest -q -m slow tests/browser
 
 test-fuzz: $(VENV)/.development ## Thousands of bad requests at every address of the site, and of bad conversations on its socket
-	$(BIN)/pytest -q -m slow tests/screens/test_fuzz.py tests/traces/test_socket_fuzz.py
+	$(BIN)/pytest -q -m slow tests/screens/test_fuzz.py tests/traces/test_socket_fuzz.py tests/browser/test_planted_markup.py
 
 bench-redaction: $(VENV)/.run ## Measure redaction, beside its peers if the bench extra is installed; CORPUS=file.jsonl for F1
 	$(BIN)/python -m bench.redaction $(CORPUS)

@@ -35,7 +35,7 @@ def hand_on(run_id: UUID, handed: int) -> None:
 
     Never raises, like `wake`.
     """
-    _ring(run_id, lambda: _publish(str(run_id), 0.0, handed=handed))
+    _ring(run_id, lambda: _publish_handed(str(run_id), handed))
 
 
 def wake_replay(replay_id: UUID) -> None:
@@ -71,15 +71,17 @@ def _ring(run_id: UUID, publish: Callable[[], None]) -> None:
         logger.warning("the bell for run %s was not rung (%s); the sweep will", run_id, type(error).__name__)
 
 
-def _publish(run_id: str, after: float, **more: int) -> None:
-    current_app.send_task(
-        TASK,
-        kwargs={"run_id": run_id, **more},
-        countdown=after or None,
-        retry=False,
-        ignore_result=True,
-    )
+def _publish(run_id: str, after: float) -> None:
+    _send(TASK, after, run_id=run_id)
+
+
+def _publish_handed(run_id: str, handed: int) -> None:
+    _send(TASK, 0.0, run_id=run_id, handed=handed)
 
 
 def _publish_replay(replay_id: str) -> None:
-    current_app.send_task(REPLAY_TASK, kwargs={"replay_id": replay_id}, retry=False, ignore_result=True)
+    _send(REPLAY_TASK, 0.0, replay_id=replay_id)
+
+
+def _send(task: str, after: float, **arguments: str | int) -> None:
+    current_app.send_task(task, kwargs=arguments, countdown=after or None, retry=False, ignore_result=True)

@@ -49,7 +49,7 @@ class SessionStore(DatabaseStore):
         try:
             super().save(must_create)
         except (DatabaseError, InterfaceError) as error:
-            moved_only = not must_create and getattr(self, "_loaded", None) == _beside_clocks(self._get_session())
+            moved_only = not must_create and getattr(self, "_loaded", None) == _beside_clocks(dict(self.items()))
             if not (moved_only and is_outage(error)):
                 raise
             logger.warning("the database takes no writes (%s): a session's clock was not moved", type(error).__name__)

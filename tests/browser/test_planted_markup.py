@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page
 
 from tests.fixtures.addresses import every_address
@@ -103,6 +104,7 @@ def addresses(site: Site, run: str, gate: str) -> list[str]:
     return [address.path for address in every_address(ids) if address.path not in left_out]
 
 
+@pytest.mark.slow
 def test_nothing_planted_runs_on_any_page(
     new_page: Callable[..., Page], embedded: Site, complaints: Complaints
 ) -> None:

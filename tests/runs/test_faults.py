@@ -455,10 +455,10 @@ def test_an_older_worker_hands_a_newer_run_on_a_few_times(bench: Bench, monkeypa
     rung: list[dict[str, Any]] = []
     run = bench.submit("hello")
 
-    def publish(run_id: str, _after: float, **more: int) -> None:
-        rung.append({"run_id": run_id, **more})
+    def publish(run_id: str, handed: int) -> None:
+        rung.append({"run_id": run_id, "handed": handed})
 
-    monkeypatch.setattr("agents.queue._publish", publish)
+    monkeypatch.setattr("agents.queue._publish_handed", publish)
     tasks.advance_run(run_id=str(uuid.uuid4()))
     assert rung == []
     Run.objects.update(engine=F("engine") + 1)
