@@ -51,8 +51,13 @@ def test_an_address_is_found_whole(redactor: Redactor, address: str) -> None:
 
 @pytest.mark.parametrize("address", ["anna+x@example.com", "jo@mail-x.example.org", "zoë@firma.de"])
 def test_an_address_in_the_name_of_a_file_is_found(redactor: Redactor, address: str) -> None:
-    for text in (f"wrote {address}.txt", f"/home/{address}.tar.gz", f'{{"path": "{address}.json"}}'):
-        assert only_span(redactor, text) == (Label.EMAIL, address)
+    for ending in (".txt", ".tar.gz", "_2.txt", "-backup.csv", "_old-2.tar.gz"):
+        for text in (f"wrote {address}{ending}", f"/home/{address}{ending}", f'{{"path": "{address}{ending}"}}'):
+            assert only_span(redactor, text) == (Label.EMAIL, address)
+
+
+def test_an_address_with_a_word_glued_to_it_is_found(redactor: Redactor) -> None:
+    assert redactor.redact("to anna@example.com_backup, x_anna@example.ORG_") == "to [EMAIL]_backup, [EMAIL]_"
 
 
 def test_an_address_is_cut_from_the_script_around_it(redactor: Redactor) -> None:
@@ -256,6 +261,7 @@ def test_credentials_in_addresses(redactor: Redactor) -> None:
     "text",
     [
         'srcset="logo@2x.png 2x, logo@3x.png 3x"',
+        "icon@2x.en-GB.png icon@3x.zh-CN_dark.svg lib@4.17.21-rc.tgz y = x@w.to_dense() + a@b.is_valid",
         "git clone git@github.com:org/repo.git",
         "npm i @types/node@20.11.5 lodash@4.17.21",
         "dist/bundle@2.3.min.js app@latest.min.css getty@tty1.service",

@@ -31,6 +31,11 @@ _SPELLED_AT = re.compile(r" {0,2}[\[(] ?(?:at|AT) ?[\])] {0,2}")
 _SPELLED_LOCAL_REVERSED = re.compile(rf"[{_LETTER}+-](?:[{_LETTER}.+-]{{0,63}})")
 _SPELLED_DOMAIN = re.compile(rf"{_LABEL}(?:(?:\.| {{0,2}}[\[(] ?(?:dot|DOT) ?[\])] {{0,2}}){_LABEL}){{1,8}}")
 _ASCII_TLD = re.compile(r"(?:xn--[A-Za-z0-9-]{1,59}|[A-Za-z]{2,24})(?![A-Za-z0-9_])")
+# With an underscore behind: `anna@example.com_backup`. Shorter and everyday words would be code, `x@y.is_valid`.
+_GLUED_TLDS = ("com", "org", "net", "edu", "gov", "biz", "example")
+_GLUED_TLD = re.compile(rf"(?i:{'|'.join(_GLUED_TLDS)})(?=_)")
+_FIRST_LETTERS = re.compile(r"[a-z]*(?=[-_])")
+_SCALE = re.compile(r"\d+x")  # icon@2x.en-GB.png
 _FOREIGN_TLD = re.compile(r"[^\x00-\x19\x1b-\x7f\u3000-\u3002\uff00-\uff65\u2000-\u206f\u300c-\u3011]{2,64}")
 _KANA = re.compile(r"[\u3041-\u30ff]")
 _NO_SPACE_SCRIPT = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\u0e01-\u0e4e]")
@@ -288,13 +293,25 @@ def _before_file_ending(view: str, start: int, ending: int) -> int | None:
     while (dot := view.rfind(".", start, ending - 1)) >= 0:
         label = view[dot + 1 : ending - 1].lower()
         if label not in _FILE_ENDINGS:
-            return ending - 1 if label in _USUAL_TLDS or (len(label) == _COUNTRY and label.isalpha()) else None
+            if label in _USUAL_TLDS or (len(label) == _COUNTRY and label.isalpha()):
+                return ending - 1
+            return _before_more(view, start, dot, label)
         ending = dot + 1
     return None
 
 
+def _before_more(view: str, start: int, dot: int, label: str) -> int | None:
+    """Where the address ends when more is glued to it, ``ana@example.com-backup.csv``; None if it is none."""
+    letters = _FIRST_LETTERS.match(label)
+    if letters is None:
+        return None
+    before = view[max(start, view.rfind(".", start, dot) + 1) : dot]
+    country = letters.end() == _COUNTRY and not _SCALE.fullmatch(before)
+    return dot + 1 + letters.end() if country or letters[0] in _GLUED_TLDS else None
+
+
 def _tld_end(view: str, start: int) -> int | None:
-    match = _ASCII_TLD.match(view, start)
+    match = _ASCII_TLD.match(view, start) or _GLUED_TLD.match(view, start)
     if match is not None:
         return match.end()
     match = _FOREIGN_TLD.match(view, start)
