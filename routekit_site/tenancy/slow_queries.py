@@ -38,12 +38,23 @@ def watch(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
         connection.execute_wrappers.append(_timed)
 
 
+def others(connection: BaseDatabaseWrapper) -> bool:
+    """Whether anybody but `watch` wraps the statements of a connection."""
+    wrappers = connection.execute_wrappers
+    return len(wrappers) > 1 or (len(wrappers) == 1 and wrappers[0] is not _timed)
+
+
+def note(sql: str, began: float) -> None:
+    """A statement that began at `began`, by the monotonic clock, has ended: log and count it where it was slow."""
+    took = time.monotonic() - began
+    if took >= SLOW_SECONDS:
+        _COUNT.inc()
+        logger.warning("a statement took %.1f s: %s", took, " ".join(sql.split())[:_SHOWN])
+
+
 def _timed(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001 - Django's signature
     began = time.monotonic()
     try:
         return execute(sql, params, many, context)
     finally:
-        took = time.monotonic() - began
-        if took >= SLOW_SECONDS:
-            _COUNT.inc()
-            logger.warning("a statement took %.1f s: %s", took, " ".join(str(sql).split())[:_SHOWN])
+        note(str(sql), began)

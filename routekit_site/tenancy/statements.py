@@ -10,6 +10,7 @@ Nothing here goes round the ORM's guards: constraints, converters and error clas
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,8 @@ from django.db.models import Expression, Field, Model, QuerySet
 from django.db.models.query import get_related_populators
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.transaction import TransactionManagementError
+
+from routekit_site.tenancy import slow_queries
 
 Row = TypeVar("Row", bound=Model)
 Converters = list[tuple[int, Sequence[Callable[..., Any]], Any]]
@@ -67,9 +70,9 @@ def _prepares(database: BaseDatabaseWrapper) -> bool:
     """Whether statements go to the server as prepared ones.
 
     A prepared statement can't be logged with its values nor be wrapped, so where either is asked for Django's own
-    cursor runs them.
+    cursor runs them. The watch for slow statements is no such wrapper: `_prepared` tells it.
     """
-    return database.vendor == "postgresql" and not database.queries_logged and not database.execute_wrappers
+    return database.vendor == "postgresql" and not database.queries_logged and not slow_queries.others(database)
 
 
 def _prepared(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Any:
@@ -77,9 +80,13 @@ def _prepared(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) ->
     database.validate_thread_sharing()
     database.ensure_connection()
     database.validate_no_broken_transaction()
-    with database.wrap_database_errors:
-        cursor = _PreparedCursor(database.connection)  # type: ignore[call-arg]  # the stubs know no psycopg 3
-        cursor.execute(sql, values)
+    began = time.monotonic()
+    try:
+        with database.wrap_database_errors:
+            cursor = _PreparedCursor(database.connection)  # type: ignore[call-arg]  # the stubs know no psycopg 3
+            cursor.execute(sql, values)
+    finally:
+        slow_queries.note(sql, began)
     return cursor
 
 

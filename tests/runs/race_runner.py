@@ -188,6 +188,13 @@ RACES = {
 }
 
 
+def prepared() -> list[str]:
+    """What the server keeps prepared for this connection, under the site's own settings."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        return [statement for (statement,) in cursor.fetchall()]
+
+
 def main() -> None:
     """Run the races that the command line names."""
     queue._publish = lambda _run, _after: None  # type: ignore[assignment]
@@ -195,7 +202,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="routekit-races-") as directory:
         floor = Floor(Path(directory))
         results = {name: [RACES[name](floor) for _ in range(int(rounds))] for name, rounds in asked}
-    sys.stdout.write(json.dumps({"vendor": connection.vendor, "races": results}))
+    sys.stdout.write(json.dumps({"vendor": connection.vendor, "races": results, "prepared": prepared()}))
     sys.stdout.flush()
     # The sandbox's own process and the doorbell's thread end with this one.
     os._exit(0)

@@ -15,7 +15,7 @@ from tests.fixtures.compose import PROJECT
 from tests.fixtures.processes import clean_environment
 from tests.fixtures.services import Services, postgres_database
 
-Races = dict[str, list[dict[str, Any]]]
+Races = dict[str, Any]
 
 ROUNDS = {"two_workers": 10, "cancel_or_advance": 15, "cancel_or_approve": 25, "halt_or_advance": 10}
 
@@ -45,7 +45,7 @@ def races(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Races
         asked = [f"{name}={rounds}" for name, rounds in ROUNDS.items()]
         result = json.loads(command("-m", "tests.runs.race_runner", *asked))
     assert result["vendor"] == "postgresql"
-    return dict(result["races"])
+    return {**result["races"], "prepared": result["prepared"]}
 
 
 @pytest.mark.parametrize("name", ROUNDS)
@@ -81,3 +81,8 @@ def test_a_halted_run_waits_for_the_switch_and_then_goes_on(races: Races) -> Non
         # A tool that the switch killed is a question to a person, or is run again where that is harmless.
         ended = ("waiting", "unknown") if played["call"] == "unknown" else ("succeeded", "succeeded")
         assert (played["run"], played["call"]) == ended
+
+
+def test_the_hot_statements_are_prepared_whatever_watches_them(races: Races) -> None:
+    hot = ('UPDATE "agents_run" SET', 'INSERT INTO "approvals_approvalgate"', 'FOR UPDATE OF "agents_run"')
+    assert [text for text in hot if not any(text in statement for statement in races["prepared"])] == []
