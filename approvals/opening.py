@@ -10,16 +10,16 @@ from typing import Any
 
 from approvals.binding import digest_of
 from approvals.canonical import canonical, digest
+from approvals.chains import risk_in_chain
 from approvals.errors import BadGateRequest
-from approvals.manifests import ToolManifest, risk_of
+from approvals.manifests import ToolManifest
 from approvals.models import ApprovalGate
 from approvals.presentation import Presentation
-from approvals.types import Amendment, Binding, NeedsApproval, Risk
+from approvals.types import Amendment, Binding, NeedsApproval
 from routekit_site.tenancy.encryption import fingerprint, seal
 from routekit_site.tenancy.models import User
 from traces.redactors import redact
 
-_RISK_RANK = {Risk.LOW: 1, Risk.MEDIUM: 2, Risk.HIGH: 3}
 _MAX_RULE = 200
 _MAX_REASON = 500
 
@@ -150,7 +150,7 @@ def _call_columns(request: GateRequest) -> dict[str, Any]:
 
 def _verdict_columns(request: GateRequest) -> dict[str, Any]:
     manifest, verdict = request.manifest, request.verdict
-    risk = risk_of(manifest.permissions, manifest.reversibility)
+    risk = risk_in_chain(manifest, verdict)
     return {
         "level": verdict.level.value,
         "rule": verdict.rule[:_MAX_RULE],
@@ -158,7 +158,7 @@ def _verdict_columns(request: GateRequest) -> dict[str, Any]:
         "permissions": sorted(permission.value for permission in manifest.permissions),
         "reversibility": manifest.reversibility.value,
         "risk": risk.value,
-        "risk_rank": _RISK_RANK[risk],
+        "risk_rank": risk.rank,
         "approver_roles": list(verdict.approvers.roles),
         "approvals_needed": verdict.approvers.count,
         "four_eyes": verdict.approvers.four_eyes,

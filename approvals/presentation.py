@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from approvals import chains
 from approvals.binding import view_digest_of
 from approvals.errors import NotPresentable
-from approvals.manifests import ToolManifest, risk_of
+from approvals.manifests import ToolManifest
 from approvals.rendering import RENDERING, Block, Part, Renderer, has_bidirectional, has_hidden, visible
 from approvals.requests import HttpCall, hosts_of, mixes_scripts, request_section
 from approvals.textdiff import FileChange, changed_lines, file_section
@@ -123,7 +124,7 @@ def present(
         data = {
             "tool": {"name": tool, "description": visible(manifest.description)},
             "sentence": renderer.text(sentence).as_dict(),
-            **_call_sections(renderer, arguments, manifest),
+            **_call_sections(renderer, arguments, manifest, context.verdict),
             **_context_sections(renderer, context),
             "version": VERSION,
             "rendering": RENDERING,
@@ -181,10 +182,12 @@ def renderer_of(tenant_id: int) -> Renderer:
     return Renderer(redactor_for(tenant_id), mark)
 
 
-def _call_sections(renderer: Renderer, arguments: Mapping[str, Any], manifest: ToolManifest) -> dict[str, Any]:
+def _call_sections(
+    renderer: Renderer, arguments: Mapping[str, Any], manifest: ToolManifest, verdict: NeedsApproval
+) -> dict[str, Any]:
     shown = _arguments(renderer, arguments)
     return {
-        "risk": risk_of(manifest.permissions, manifest.reversibility).value,
+        "risk": chains.risk_in_chain(manifest, verdict).value,
         "reversibility": {
             "class": manifest.reversibility.value,
             "text": _REVERSIBILITY[manifest.reversibility],
@@ -203,6 +206,7 @@ def _context_sections(renderer: Renderer, context: PresentationContext) -> dict[
             "rule": visible(verdict.rule),
             "reason": renderer.text(verdict.reason).as_dict(),
             "permissions": sorted(permission.value for permission in verdict.permissions),
+            **({} if verdict.chain is None else {"chain": chains.as_shown(verdict.chain)}),
         },
         "approvers": verdict.approvers.as_shown(),
         "agent": {"name": visible(context.agent_name), "version": context.agent_version},

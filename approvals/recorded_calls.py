@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from approvals import manifests
 from approvals.canonical import thawed
+from approvals.chains import SAME_REPLY
 from approvals.errors import UnknownTool
 from approvals.models import ApprovalGate, RecordedCall
 from approvals.states import GateState
@@ -165,7 +166,8 @@ def _of_gate(gate: ApprovalGate) -> PastCall | None:
         run_id=gate.run_id,
         call_id=gate.call_id,
         agent_filter=ToolFilter(),
-        verdict="ask",
+        # A call that asked only because others of its reply did: policy, by itself, would have let it run.
+        verdict="allow" if gate.rule.startswith(SAME_REPLY) else "ask",
         level=gate.level,
         rule=gate.rule,
         rejected=gate.state == GateState.REJECTED,

@@ -18,6 +18,7 @@ from django.db.models import F
 from approvals import manifests
 from approvals.ballots import check_decide
 from approvals.canonical import digest
+from approvals.chains import SAME_REPLY
 from approvals.constraints import first_unmet, sentence
 from approvals.errors import BadRule, RuleOver, RulePastRevoking, UnknownTool
 from approvals.gates import needs_transaction
@@ -327,6 +328,8 @@ def _refusal(gate: ApprovalGate, rule: ToolRule, arguments: dict[str, JSONValue]
     A rule that policy would never listen to (a call that can't be undone, that several people have to approve, that
     lies outside what the allow-list takes) would be a promise that the house does not keep.
     """
+    if gate.rule.startswith(SAME_REPLY):
+        return "This call asked only because others of the same reply did, and no rule stands in for them."
     call = CallFacts(
         tool=gate.tool,
         arguments=arguments,

@@ -46,6 +46,11 @@ class Risk(StrEnum):
     MEDIUM = "medium"
     HIGH = "high"
 
+    @property
+    def rank(self) -> int:
+        """1 for the lowest, 3 for the highest: what a queue is ordered by."""
+        return list(Risk).index(self) + 1
+
 
 class AllowanceMode(StrEnum):
     """What a tenant's allow-list says of one tool.
@@ -154,6 +159,19 @@ class ApproverRequirement:
             shown["escalation"] = {"roles": list(self.escalation_roles), "after_seconds": self.escalate_after_seconds}
         return shown
 
+    @staticmethod
+    def from_shown(shown: Mapping[str, JSONValue]) -> ApproverRequirement:
+        """What `as_shown` wrote."""
+        escalation = shown.get("escalation", {"roles": (), "after_seconds": 0})
+        return ApproverRequirement(
+            roles=tuple(shown["roles"]),
+            count=shown["count"],
+            four_eyes=shown["four_eyes"],
+            expression=shown.get("expression", ""),
+            escalation_roles=tuple(escalation["roles"]),
+            escalate_after_seconds=escalation["after_seconds"],
+        )
+
 
 @dataclass(frozen=True)
 class AllowanceFacts:
@@ -245,8 +263,17 @@ class Deny:
 
 
 @dataclass(frozen=True)
+class Chain:
+    """The other calls of a reply that ask a person: their tools, the highest risk, and the strictest approvers."""
+
+    tools: tuple[str, ...]
+    risk: Risk
+    approvers: ApproverRequirement
+
+
+@dataclass(frozen=True)
 class NeedsApproval:
-    """A person must decide."""
+    """A person must decide. `chain` is what other calls of the same reply made this one ask (`approvals.chains`)."""
 
     level: Level
     rule: str
@@ -255,6 +282,7 @@ class NeedsApproval:
     approvers: ApproverRequirement = field(default_factory=ApproverRequirement)
     decide_by_seconds: int = 3600
     execute_by_seconds: int = 900
+    chain: Chain | None = None
 
 
 Verdict = Allow | Deny | NeedsApproval

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from agents.runs.proposals import canonical_call
 from agents.states import RUN_FINISHED, CallState, RunState
 from agents.tools.base import InvalidArgumentsError
 from agents.types import MAX_CALLS_PER_STEP
-from approvals import manifests
+from approvals import chains, manifests
 from approvals.errors import NotCanonical, UnknownTool
 from approvals.types import Allow, Deny, NeedsApproval, Verdict
 from routekit_site.tenancy.halts import standing_for
@@ -60,6 +60,19 @@ class Report:
         return Report(**{**stored, "divergences": found, "notes": tuple(stored["notes"])})
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """A call under today's policy, by itself.
+
+    `mark` is that by which a rejected call is known again; `link` what its reply has to know, where policy was asked.
+    """
+
+    arguments: Any
+    said: Said
+    mark: str = ""
+    link: chains.Link | None = None
+
+
 @dataclass
 class _Made:
     """One call of the replay: as today's engine sees it, the recorded call whose result it got, and its standing."""
@@ -69,6 +82,7 @@ class _Made:
     told: turn.Told
     state: CallState
     position: int
+    link: chains.Link | None = None
 
 
 @dataclass
@@ -260,24 +274,37 @@ class _Player:
 
     def _take(self, text: str, finish_reason: str, tokens: tuple[int, int], calls: list[_Made]) -> None:
         done = self._round
+        self._join(calls)
         done.reply = turn.ReplyFacts(finish_reason, text)
         done.tokens = (done.tokens[0] + tokens[0], done.tokens[1] + tokens[1])
         done.turns.append((text, tuple(calls)))
         done.latest = calls
 
+    def _join(self, calls: list[_Made]) -> None:
+        """Judge the calls of one reply together (`approvals.chains`)."""
+        linked = [(made, made.link) for made in calls if made.link is not None]
+        for (made, link), verdict in zip(linked, chains.together([link for _, link in linked]), strict=True):
+            if verdict == link.verdict:
+                continue
+            said = _word(verdict, self._redact)
+            made.taken = replace(made.taken, said=said)
+            if made.known is not None:
+                made.state = _today(said, made.known)
+
     def _again(self, known: Known) -> _Made:
         """A recorded call, judged today."""
-        arguments, said, mark = self._judge(known.row.tool, _written(known.arguments), known.arguments)
-        self._remember(known, mark)
-        return self._made(known.row.tool, arguments, said, known, known.told)
+        judged = self._judge(known.row.tool, _written(known.arguments), known.arguments)
+        self._remember(known, judged.mark)
+        return self._made(known.row.tool, judged, known, known.told)
 
     def _proposed(self, call: ProposedCall) -> _Made:
         """A live call, judged today; it gets the result of the first recorded call that is the same."""
-        arguments, said, mark = self._judge(call.tool, call.arguments, self._as_known(call))
+        judged = self._judge(call.tool, call.arguments, self._as_known(call))
+        arguments = judged.arguments
         known = next((k for k in self._left if (k.row.tool, k.arguments) == (call.tool, arguments)), None)
         if known is not None:
             self._left.remove(known)
-            self._remember(known, mark)
+            self._remember(known, judged.mark)
         parsed = arguments if isinstance(arguments, dict) else None
         told = turn.Told(
             call.call_id,
@@ -287,17 +314,17 @@ class _Player:
             known.told.state if known is not None else CallState.WITHDRAWN,
             known.told.result if known is not None else _NOT_RECORDED,
         )
-        return self._made(call.tool, arguments, said, known, told)
+        return self._made(call.tool, judged, known, told)
 
     def _remember(self, known: Known, mark: str) -> None:
         if known.final is CallState.REJECTED:
             self._round.rejected.add((known.row.tool, mark))
 
-    def _made(self, tool: str, arguments: Any, said: Said, known: Known | None, told: turn.Told) -> _Made:
-        shown = text_of(self._redact(arguments))
-        made = _Made(Taken(tool, arguments, shown, said), known, told, CallState.WITHDRAWN, len(self._round.made) + 1)
+    def _made(self, tool: str, judged: _Judged, known: Known | None, told: turn.Told) -> _Made:
+        taken = Taken(tool, judged.arguments, text_of(self._redact(judged.arguments)), judged.said)
+        made = _Made(taken, known, told, CallState.WITHDRAWN, len(self._round.made) + 1, judged.link)
         if known is not None:
-            made.state = _today(said, known)
+            made.state = _today(judged.said, known)
         self._round.made.append(made)
         return made
 
@@ -306,23 +333,23 @@ class _Player:
         forms = (call.arguments, _parsed(call.arguments))
         return next((k.arguments for k in self._left if k.row.tool == call.tool and k.arguments in forms), forms[0])
 
-    def _judge(self, tool: str, written: str, unjudged: Any) -> tuple[Any, Said, str]:
-        """Today's arguments (or `unjudged`), today's verdict, and the mark by which a rejected call is known again."""
+    def _judge(self, tool: str, written: str, unjudged: Any) -> _Judged:
         try:
             manifest = manifests.get(tool)
         except UnknownTool as error:
             self._round.notes[f'The tool "{tool}" is not installed here any more. Its recorded results were used.'] = (
                 None
             )
-            return unjudged, Said("unknown_tool", "", str(error)), ""
+            return _Judged(unjudged, Said("unknown_tool", "", str(error)))
         try:
             arguments, mark = canonical_call(self._case, manifest, written)
         except (InvalidArgumentsError, NotCanonical) as error:
-            return unjudged, Said("invalid_arguments", "", str(error)), ""
+            return _Judged(unjudged, Said("invalid_arguments", "", str(error)))
         if (tool, mark) in self._round.rejected:
-            return arguments, Said("rejected_before"), mark
+            return _Judged(arguments, Said("rejected_before"), mark)
         verdict = self._case.verdict(self._case.call_facts(manifest, arguments))
-        return arguments, _word(verdict, self._redact), mark
+        link = self._case.link(manifest, arguments, verdict)
+        return _Judged(arguments, _word(verdict, self._redact), mark, link)
 
 
 def _today(said: Said, known: Known) -> CallState:

@@ -17,9 +17,9 @@ from agents.ceilings import site_runtime
 from agents.errors import AgentError, AgentHalted, LeaseLost, StateChanged, UnknownProvider
 from agents.models import ModelReply, Run, ToolCall
 from agents.runs import asking, calling, ending, pulse, recovering
-from agents.runs.facts import facts_of, standing_of
+from agents.runs.facts import facts_of, is_undecided, standing_of
 from agents.runs.lease import Held, Known, check_halt, claim, lock, look, set_held, worked
-from agents.states import RunState
+from agents.states import CallState, RunState
 from agents.types import MAX_CRASHES
 from approvals import gates
 from approvals.errors import Halted
@@ -140,7 +140,8 @@ def _do(held: Held, known: Known) -> bool:
             recovering.recover(held, run, now, named(ids))
             return True
         case turn.Start(ids):
-            return calling.start(held, run, now, named(ids), stop=held.stop)
+            waiting = [call for call in calls if call.state == CallState.GATED and is_undecided(call, now)]
+            return calling.start(held, run, now, named(ids), waiting, stop=held.stop)
         case turn.Settle(ids):
             return calling.settle(held, run, now, named(ids), stop=held.stop)
         case turn.Suspend():

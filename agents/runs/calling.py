@@ -20,34 +20,17 @@ from agents.models import Run, ToolCall
 from agents.runs import containing, ending
 from agents.runs.case import Case, open_case
 from agents.runs.lease import Held, change, check_halt, lock, set_held
+from agents.runs.planning import Planned, asking, batch, together
 from agents.runs.transcript import arguments_of
 from agents.states import CallState, RunState
 from agents.types import RuntimeDefaults
 from approvals import containment, gates, manifests, rules
-from approvals.binding import digest_of
 from approvals.errors import NotPresentable, RuleOver, UnknownTool
-from approvals.manifests import ToolManifest
-from approvals.types import Allow, Binding, Deny, NeedsApproval, Permit, Reversibility, Verdict
+from approvals.types import Allow, Deny, NeedsApproval, Permit, Reversibility
 from routekit_site.tenancy import faults
 from routekit_site.tenancy.encryption import seal
 from traces.kinds import EventKind
 from traces.redactors import redact
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A call whose turn has come, with everything that is looked at outside of the transaction."""
-
-    call: ToolCall
-    manifest: ToolManifest
-    arguments: dict[str, Any]
-    binding: Binding
-    verdict: Verdict
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether running this call twice has the effect of running it once."""
-        return self.manifest.idempotent_for(self.arguments)
 
 
 @dataclass(frozen=True)
@@ -58,14 +41,27 @@ class Begun:
     job: Job
 
 
-def start(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall], *, stop: Callable[[], bool]) -> bool:
+def start(
+    held: Held,
+    run: Run,
+    now: datetime,
+    calls: Sequence[ToolCall],
+    waiting: Sequence[ToolCall] = (),
+    *,
+    stop: Callable[[], bool],
+) -> bool:
     """Run permitted calls: neighbours that only read at the same time, all others one after the other.
+
+    `waiting` are the calls of the same reply that wait for a person: policy may ask for more now than when the model
+    proposed these, and then what belongs together waits together (`approvals.chains`).
 
     Returns False when the run was let go. Raises `LeaseLost`.
     """
     case = open_case(run, now)
-    batch = _batch([planned for call in calls if (planned := plan(held, case, call)) is not None])
-    return not batch or _run(held, case, batch, stop=stop)
+    planned = [found for call in calls if (found := plan(held, case, call)) is not None]
+    gates_beside = [call.gate for call in waiting if call.gate is not None]
+    first = batch(together(case, planned, gates_beside))
+    return not first or _run(held, case, first, stop=stop)
 
 
 def settle(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall], *, stop: Callable[[], bool]) -> bool:
@@ -82,8 +78,8 @@ def settle(held: Held, run: Run, now: datetime, calls: Sequence[ToolCall], *, st
     if len(standings) < len(calls) or any(isinstance(found, gates.Spent) for _, found in standings):
         raise CallOutOfStep
     ready = [call for call, found in standings if isinstance(found, gates.Ready)]
-    batch = _batch([planned for call in ready if (planned := plan(held, case, call)) is not None])
-    return not batch or _run(held, case, batch, stop=stop)
+    first = batch([planned for call in ready if (planned := plan(held, case, call)) is not None])
+    return not first or _run(held, case, first, stop=stop)
 
 
 def plan(held: Held, case: Case, call: ToolCall) -> Planned | None:
@@ -104,22 +100,8 @@ def plan(held: Held, case: Case, call: ToolCall) -> Planned | None:
     return Planned(call, manifest, arguments, binding, case.verdict(case.call_facts(manifest, arguments)))
 
 
-def _batch(planned: list[Planned]) -> list[Planned]:
-    """The first call, and with it those right behind that only read if it only reads too."""
-    batch = planned[:1]
-    for other in planned[1 : execution.MOST_AT_ONCE]:
-        if not (_only_reads(batch[-1]) and _only_reads(other)):
-            break
-        batch.append(other)
-    return batch
-
-
-def _only_reads(planned: Planned) -> bool:
-    return planned.manifest.reversibility is Reversibility.READ_ONLY
-
-
-def _run(held: Held, case: Case, batch: Sequence[Planned], *, stop: Callable[[], bool]) -> bool:
-    begun = _begin(held, case, batch)
+def _run(held: Held, case: Case, calls: Sequence[Planned], *, stop: Callable[[], bool]) -> bool:
+    begun = _begin(held, case, calls)
     if not begun:
         return True
     faults.point("intent.after_commit")
@@ -132,7 +114,7 @@ def _run(held: Held, case: Case, batch: Sequence[Planned], *, stop: Callable[[],
     return _store(held, case, results)
 
 
-def _begin(held: Held, case: Case, batch: Sequence[Planned]) -> list[Begun]:
+def _begin(held: Held, case: Case, calls: Sequence[Planned]) -> list[Begun]:
     """Spend the approvals and store the intents, in one transaction; empty when the run was cancelled meanwhile.
 
     A tool that was contained since the verdict is left out: the next look at its call finds policy denying it.
@@ -145,7 +127,7 @@ def _begin(held: Held, case: Case, batch: Sequence[Planned]) -> list[Begun]:
         check_halt(held, run)
         event = 0
         contained = containment.contained_tools(run.tenant_id, str(run.agent_id))
-        for planned in batch:
+        for planned in calls:
             unheard = planned.call.tool in contained and not isinstance(planned.verdict, Deny)
             permit = None if unheard else _permit(run, case, planned, now)
             if permit is None:
@@ -169,8 +151,10 @@ def _permit(run: Run, case: Case, planned: Planned, now: datetime) -> Permit | N
         if isinstance(verdict, Deny):
             _deny(run, call, verdict, now)
             return None
-        if isinstance(verdict, NeedsApproval) and not _repeats_approved(planned):
-            ask_person(case, planned, verdict, now=now)
+        # What a person was asked about before is not run again on policy's word alone.
+        asked = isinstance(verdict, NeedsApproval) or call.gate is not None
+        if asked and not planned.repeats_approved:
+            ask_person(case, planned, asking(case, verdict, call), now=now)
             return None
         return _granted(planned, now)
     if call.gate_id is None:
@@ -178,10 +162,10 @@ def _permit(run: Run, case: Case, planned: Planned, now: datetime) -> Permit | N
     answer = gates.redeem(call.gate_id, planned.binding, verdict, now=now)
     if isinstance(answer, Permit):
         return answer
-    if answer.denial is not None:
-        _deny(run, call, answer.denial, now)
+    if isinstance(verdict, Deny):
+        _deny(run, call, verdict, now)
     else:
-        ask_person(case, planned, _asking(verdict, call), now=now, difference=answer.change)
+        ask_person(case, planned, asking(case, verdict, call), now=now, difference=answer.change)
     return None
 
 
@@ -194,23 +178,6 @@ def _granted(planned: Planned, now: datetime) -> Permit | None:
         except RuleOver:
             return None
     return gates.grant(planned.binding, now=now)
-
-
-def _repeats_approved(planned: Planned) -> bool:
-    """Whether a person approved exactly this call and a second try of it is harmless."""
-    gate = planned.call.gate
-    return (
-        gate is not None
-        and planned.repeatable
-        and planned.call.attempts > 0
-        and digest_of(planned.binding) == gate.digest
-    )
-
-
-def _asking(verdict: Verdict, call: ToolCall) -> NeedsApproval:
-    if isinstance(verdict, NeedsApproval):
-        return verdict
-    return NeedsApproval(verdict.level, call.rule or verdict.rule, "What was approved before has changed.")
 
 
 def ask_person(

@@ -18,11 +18,21 @@ from agents.runs.transcript import latest_steps
 from agents.tools import registry
 from agents.tools.files import FileAccess
 from agents.types import RuntimeDefaults
-from approvals import callbacks, gates, policy
-from approvals.manifests import ToolManifest, all_manifests
+from approvals import callbacks, chains, gates, policy
+from approvals.manifests import ToolManifest, all_manifests, risk_of
+from approvals.models import ApprovalGate
 from approvals.policy_facts import policy_digest, policy_facts
 from approvals.presentation import PresentationContext, Step, present
-from approvals.types import Binding, CallFacts, NeedsApproval, PolicyFacts, ToolFilter, Verdict
+from approvals.types import (
+    Allow,
+    Binding,
+    CallFacts,
+    NeedsApproval,
+    PolicyFacts,
+    Reversibility,
+    ToolFilter,
+    Verdict,
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +78,23 @@ class Case:
         return callbacks.consulted(call, self.facts)
 
     def verdict(self, call: CallFacts) -> Verdict:
-        """What policy says of the call now."""
+        """What policy says of the call now, by itself."""
         return policy.decide(call, self.facts, self.now)
+
+    def link(self, manifest: ToolManifest, arguments: Mapping[str, Any], verdict: Verdict) -> chains.Link:
+        """The call as one of its reply (Note [Chains]); `verdict` is policy's on the call by itself."""
+        counts = policy.reversibility_of(manifest.name, manifest.reversibility_for(arguments), self.facts)
+        return chains.Link(
+            tool=manifest.name,
+            risk=risk_of(manifest.permissions, counts),
+            only_reads=counts is Reversibility.READ_ONLY,
+            verdict=verdict,
+            allowance=self.facts.allowances.get(manifest.name),
+        )
+
+    def asked_again(self, tool: str, verdict: Allow | NeedsApproval, gate: ApprovalGate, reason: str) -> NeedsApproval:
+        """What is asked of a call that this gate has asked a person about: no less than its reply's chain did."""
+        return chains.again(verdict, gate.presentation, self.facts.allowances[tool], reason)
 
     def context(self, manifest: ToolManifest, arguments: Mapping[str, Any]) -> Context:
         """What the call acts on, as it is now."""

@@ -30,7 +30,7 @@ from approvals.masking import Masked, check_hidden, mask, unmask
 from approvals.models import ApprovalGate
 from approvals.presentation import redacted_change, renderer_of
 from approvals.rendering import Renderer, visible
-from approvals.types import Allow, Amendment, Deny, NeedsApproval
+from approvals.types import Amendment, Deny, NeedsApproval
 from routekit_site.tenancy.encryption import fingerprint, seal, unseal
 from routekit_site.tenancy.errors import DecryptionFailed
 from routekit_site.tenancy.models import User
@@ -131,7 +131,7 @@ def revise(draft: Draft, user: User, amendment: Amendment, texts: Mapping[str, s
     """
     arguments = _arguments(draft, texts)
     case = open_case(draft.run, now)
-    verdict = _verdict(case, draft.manifest, arguments)
+    verdict = _verdict(case, draft, arguments)
     editor, reason = visible(user.display_name), str(redact(draft.gate.tenant_id, amendment.reason))
     edit = edit_of(editor, visible(reason), draft.arguments, arguments)
     request = case.gate_request(
@@ -239,22 +239,13 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _verdict(case: Case, manifest: ToolManifest, arguments: Mapping[str, Any]) -> NeedsApproval:
+def _verdict(case: Case, draft: Draft, arguments: Mapping[str, Any]) -> NeedsApproval:
     """What policy says of the edited call. Where it would let it run, a person is asked all the same."""
-    verdict = case.verdict(case.call_facts(manifest, arguments))
+    verdict = case.verdict(case.call_facts(draft.manifest, arguments))
     if isinstance(verdict, Deny):
         raise BadEdit(f"Policy does not allow the edited call: {verdict.reason}")
-    if isinstance(verdict, Allow):
-        allowance = case.facts.allowances[manifest.name]
-        return NeedsApproval(
-            verdict.level,
-            verdict.rule,
-            "A reviewer edited the arguments, so a person approves what runs.",
-            approvers=allowance.approvers,
-            decide_by_seconds=allowance.decide_by_seconds,
-            execute_by_seconds=allowance.execute_by_seconds,
-        )
-    return verdict
+    reason = "A reviewer edited the arguments, so a person approves what runs."
+    return case.asked_again(draft.manifest.name, verdict, draft.gate, reason)
 
 
 def _check_view(draft: Draft, request: GateRequest) -> None:

@@ -21,7 +21,7 @@ from agents.states import CallState
 from agents.tools import registry
 from agents.tools.base import InvalidArgumentsError
 from agents.types import MAX_SAME_REJECTIONS
-from approvals import gates, manifests
+from approvals import chains, gates, manifests
 from approvals.canonical import canonical
 from approvals.errors import NotCanonical, NotPresentable, UnknownTool
 from approvals.manifests import ToolManifest
@@ -86,12 +86,30 @@ class Proposal:
     verdict: Verdict | None = None
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A call that policy was asked about, by itself; the other calls of its reply count too."""
+
+    id: UUID
+    call_id: str
+    manifest: ToolManifest
+    arguments: dict[str, Any]
+    fingerprint: str
+    facts: CallFacts
+    alone: Verdict
+
+
 def judge_all(case: Case, proposed: Sequence[ProposedCall]) -> list[Proposal]:
     """Judge a reply's calls. Reads files and asks the policy's callback, so not inside a transaction."""
     if not proposed:
         return []
     earlier = _rejected(case.run)
-    return [_judge(case, call, call_id, earlier) for call, call_id in zip(proposed, _unique_ids(proposed), strict=True)]
+    judged = [
+        _judge(case, call, call_id, earlier) for call, call_id in zip(proposed, _unique_ids(proposed), strict=True)
+    ]
+    asked = [each for each in judged if isinstance(each, _Asked)]
+    verdicts = iter(chains.together([case.link(each.manifest, each.facts.arguments, each.alone) for each in asked]))
+    return [_proposal(case, each, next(verdicts)) if isinstance(each, _Asked) else each for each in judged]
 
 
 def store_all(case: Case, step: int, proposals: Sequence[Proposal], now: datetime) -> list[ToolCall]:
@@ -169,7 +187,7 @@ def _rejected(run: Run) -> dict[tuple[str, str], str]:
     return {(row.tool, row.arguments_digest): str(unseal(row.result_sealed)) for row in rows if row.result_sealed}
 
 
-def _judge(case: Case, call: ProposedCall, call_id: str, earlier: Mapping[tuple[str, str], str]) -> Proposal:
+def _judge(case: Case, call: ProposedCall, call_id: str, earlier: Mapping[tuple[str, str], str]) -> Proposal | _Asked:
     key, tool = uuid.uuid4(), _text(call.tool)[:_MAX_NAME]
     manifest = _known(tool)
     if manifest is None:
@@ -182,9 +200,13 @@ def _judge(case: Case, call: ProposedCall, call_id: str, earlier: Mapping[tuple[
     if before is not None:
         return Proposal(key, call_id, tool, arguments, mark, before)
     facts = case.call_facts(manifest, arguments)
-    verdict = case.verdict(facts)
-    judgement = _judgement(case, key, manifest, facts, verdict)
-    return Proposal(key, call_id, tool, arguments, mark, judgement, facts, verdict)
+    return _Asked(key, call_id, manifest, arguments, mark, facts, case.verdict(facts))
+
+
+def _proposal(case: Case, asked: _Asked, verdict: Verdict) -> Proposal:
+    judgement = _judgement(case, asked.id, asked.manifest, asked.facts, verdict)
+    tool, arguments, mark = asked.manifest.name, asked.arguments, asked.fingerprint
+    return Proposal(asked.id, asked.call_id, tool, arguments, mark, judgement, asked.facts, verdict)
 
 
 def _known(tool: str) -> ToolManifest | None:

@@ -12,9 +12,10 @@ from datetime import datetime
 
 from agents import journal
 from agents.models import Run, ToolCall
-from agents.runs.calling import Planned, ask_person, plan
+from agents.runs.calling import ask_person, plan
 from agents.runs.case import Case, open_case
 from agents.runs.lease import Held, change, lock
+from agents.runs.planning import Planned
 from agents.states import CallState, RunState
 from approvals.binding import change_of, difference
 from approvals.presentation import redacted_change

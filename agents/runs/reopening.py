@@ -22,9 +22,8 @@ from agents.states import CallState
 from approvals import gates, manifests
 from approvals.binding import change_of, difference
 from approvals.errors import NotPresentable, UnknownTool
-from approvals.manifests import ToolManifest
 from approvals.models import ApprovalGate
-from approvals.types import Allow, Deny, NeedsApproval
+from approvals.types import Deny, NeedsApproval
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import unseal
 from routekit_site.tenancy.errors import DecryptionFailed
@@ -71,7 +70,7 @@ def _reopen(gate: ApprovalGate) -> bool:
 def _request(case: Case, call: ToolCall, gate: ApprovalGate, now: datetime) -> gates.GateRequest | None:
     """What asks about the call under today's redaction and policy; None where policy denies it now."""
     manifest, arguments = manifests.get(call.tool), unseal(gate.arguments_sealed)
-    verdict = _verdict(case, call, manifest, arguments)
+    verdict = _verdict(case, call, gate, arguments)
     if verdict is None:
         return None
     verdict = _with_clocks_of(gate, verdict, now)
@@ -80,16 +79,13 @@ def _request(case: Case, call: ToolCall, gate: ApprovalGate, now: datetime) -> g
     return case.gate_request(call.id, manifest, arguments, verdict, reopens=gate.pk, change=change)
 
 
-def _verdict(case: Case, call: ToolCall, manifest: ToolManifest, arguments: Mapping[str, Any]) -> NeedsApproval | None:
+def _verdict(case: Case, call: ToolCall, gate: ApprovalGate, arguments: Mapping[str, Any]) -> NeedsApproval | None:
     if call.state == CallState.UNKNOWN:
-        return unknown_outcome(case, manifest.name)
-    verdict = case.verdict(case.call_facts(manifest, arguments))
+        return unknown_outcome(case, call.tool)
+    verdict = case.verdict(case.call_facts(manifests.get(call.tool), arguments))
     if isinstance(verdict, Deny):
         return None
-    if isinstance(verdict, Allow):
-        allowance = case.facts.allowances[manifest.name]
-        return NeedsApproval(verdict.level, verdict.rule, "A person was asked already.", approvers=allowance.approvers)
-    return verdict
+    return case.asked_again(call.tool, verdict, gate, "A person was asked already.")
 
 
 def _with_clocks_of(gate: ApprovalGate, verdict: NeedsApproval, now: datetime) -> NeedsApproval:
