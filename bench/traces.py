@@ -95,7 +95,7 @@ SELECT md5('run' || n)::uuid, e, (%(kinds)s::text[])[e], now() - n * interval '2
         'unique', md5(n || '-' || e), 'text',
         (SELECT text FROM bench_phrase p WHERE p.id = 1 + (n * 31 + e * 7) %% %(phrases)s)),
     1000000
-FROM generate_series(%(from)s, %(to)s) n, generate_series(1, %(each)s) e
+FROM generate_series(%(from)s::int, %(to)s::int) n, generate_series(1, %(each)s::int) e
 """
 
 

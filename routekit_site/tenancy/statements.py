@@ -10,22 +10,24 @@ Nothing here goes round the ORM's guards: constraints, converters and error clas
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from functools import lru_cache
+from itertools import count
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.models import Expression, Field, Model, QuerySet
 from django.db.models.query import get_related_populators
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.transaction import TransactionManagementError
+from psycopg import RawCursor
 
 from routekit_site.tenancy import slow_queries
 
@@ -54,11 +56,14 @@ class Slot(Expression):
         return _adapted(self.source() if self.source is not None else values[self.name], database)
 
 
-class _PreparedCursor(ServerBindingCursor):
-    """A cursor whose every statement is prepared on the server and kept there."""
+@lru_cache(maxsize=1024)
+def _numbered(sql: str) -> bytes:
+    """A statement with PostgreSQL's own `$1`, `$2` for its places.
 
-    def execute(self, query: Any, params: Any = None, **_options: Any) -> Any:
-        return super().execute(query, params, prepare=True)  # type: ignore[misc]  # the stubs know no psycopg 3
+    psycopg does this itself, but anew each time for a statement of more than 50 values.
+    """
+    numbers = count(1)
+    return re.sub("%([s%])", lambda place: f"${next(numbers)}" if place[1] == "s" else "%", sql).encode()
 
 
 def _database() -> BaseDatabaseWrapper:
@@ -83,8 +88,8 @@ def _prepared(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) ->
     began = time.monotonic()
     try:
         with database.wrap_database_errors:
-            cursor = _PreparedCursor(database.connection)  # type: ignore[call-arg]  # the stubs know no psycopg 3
-            cursor.execute(sql, values)
+            cursor = RawCursor(database.connection)
+            cursor.execute(_numbered(sql), values, prepare=True)
     finally:
         slow_queries.note(sql, began)
     return cursor
