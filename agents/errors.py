@@ -16,6 +16,10 @@ class EmptyPrompt(AgentError):
     """Write what the agent should do; the prompt is empty."""
 
 
+class SecretPasted(AgentError):
+    """The prompt holds what looks like a live key or password. Take it out, and renew it if it was real."""
+
+
 class PromptTooLong(AgentError):
     """The prompt is too long: at most 200,000 characters are taken."""
 

@@ -8,7 +8,7 @@ from django import forms
 
 from agents.models import Agent
 from agents.types import MAX_PROMPT_CHARACTERS
-from traces.pasted_secrets import check_no_secret
+from traces.pasted_secrets import check_no_secret, without_secrets
 
 
 class NewJobForm(forms.Form):
@@ -55,11 +55,16 @@ class NewJobForm(forms.Form):
         return agent
 
     def clean_prompt(self) -> str:
-        """Refuse a prompt of nothing but white space."""
+        """Refuse a prompt of nothing but white space, and one with a live secret: a model must not see one."""
         prompt: str = self.cleaned_data["prompt"]
         if not prompt.strip():
             raise forms.ValidationError("Write what the agent should do.")
+        check_no_secret(prompt, what="The prompt")
         return prompt
+
+    def typed_prompt(self) -> str:
+        """What was typed, to stand in the form again: without the secrets in it."""
+        return without_secrets(str(self["prompt"].value() or ""))
 
 
 class EditForm(forms.Form):
@@ -74,7 +79,7 @@ class EditForm(forms.Form):
     def clean_reason(self) -> str:
         """A reason is kept for ever: no live secret goes into it."""
         reason: str = self.cleaned_data["reason"]
-        check_no_secret(reason)
+        check_no_secret(reason, what="The reason")
         return reason
 
     def problem(self) -> str:

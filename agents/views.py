@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.shortcuts import render, resolve_url
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -19,9 +19,11 @@ from agents import pages, replay, runs
 from agents.errors import AgentError, NotEditable, RunFinished
 from agents.forms import EditForm, NewJobForm
 from agents.models import Agent, Run, RunQuerySet
+from agents.runs import Field
 from agents.states import RUN_FINISHED
 from approvals import gates
 from approvals.errors import ApprovalError, BadBallot, BadEdit, NotPresentable
+from approvals.masking import starred
 from approvals.models import ApprovalGate
 from approvals.states import GateState
 from approvals.views.finding import gate_for, note_refusal, sent_of
@@ -32,7 +34,7 @@ from routekit_site.tenancy.middleware import TenantRequest, current_membership
 from routekit_site.tenancy.responses import problem, signed_in, wants_json
 from routekit_site.tenancy.roles import Capability, capabilities_of
 from traces import live
-from traces.pasted_secrets import holds_secret
+from traces.pasted_secrets import refusal, without_secrets
 from traces.timeline import run_timeline
 
 
@@ -70,12 +72,6 @@ def _filters(request: TenantRequest) -> Filters:
         agent=int(agent) if agent.isascii() and agent.isdigit() and len(agent) < 10 else None,  # noqa: PLR2004 - an id fits
         mine=asked.get("mine") == "1",
     )
-
-
-_KEY_PASTED = (
-    "The prompt held what looks like a live key or password. It is masked in everything that is stored or shown, but "
-    "the agent's model gets it to work with. If it was real, cancel the run and renew it."
-)
 
 
 def _page(text: str) -> int:
@@ -128,8 +124,6 @@ def new_job(request: TenantRequest) -> HttpResponse:
     except AgentError as error:
         form.add_error(None, str(error))
         return _job_form(request, tenant_id, form, 422)
-    if holds_secret(form.cleaned_data["prompt"]):
-        messages.warning(request, _KEY_PASTED)
     return HttpResponseRedirect(resolve_url("run", run.id))
 
 
@@ -268,6 +262,12 @@ def _edited(request: TenantRequest, gate: ApprovalGate) -> HttpResponse:
     return HttpResponseRedirect(resolve_url("gate", opened.pk))
 
 
+def _typed(sent: QueryDict, field: Field) -> str:
+    """An argument as the editor shows it again; a key that was typed into it is taken out."""
+    text = sent.get(f"{_ARGUMENT}{field.name}", field.text)
+    return without_secrets(text, starred(text)) if refusal(starred(text), known=field.text) else text
+
+
 def _editor(request: TenantRequest, gate: ApprovalGate, error: ApprovalError | None = None) -> HttpResponse:
     where = error.field if isinstance(error, BadEdit) else ""
     if error is not None and wants_json(request):
@@ -277,7 +277,7 @@ def _editor(request: TenantRequest, gate: ApprovalGate, error: ApprovalError | N
         {
             "name": each.name,
             "key": f"{_ARGUMENT}{each.name}",
-            "text": sent.get(f"{_ARGUMENT}{each.name}", each.text),
+            "text": _typed(sent, each),
             "is_text": each.is_text,
             "rows": each.rows,
             "error": str(error) if error is not None and where == each.name else "",
@@ -292,7 +292,7 @@ def _editor(request: TenantRequest, gate: ApprovalGate, error: ApprovalError | N
         "digest": sent.get("digest", gate.digest),
         "view_digest": sent.get("view_digest", gate.view_digest),
         "key": sent.get("idempotency_key") or uuid.uuid4().hex,
-        "reason": sent.get("reason", "")[:4000],
+        "reason": without_secrets(sent.get("reason", "")[:4000]),
         "place": "queue",
     }
     return render(request, "agents/edit_call.html", facts, status=200 if error is None else 422)

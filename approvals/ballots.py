@@ -23,6 +23,7 @@ from approvals.errors import (
     NothingToUndo,
     OwnRun,
     ReasonTooLong,
+    SecretTyped,
     StaleView,
     Tampered,
 )
@@ -37,6 +38,7 @@ from routekit_site.tenancy.errors import NotAllowed, NotVisible
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.roles import Capability, capabilities_of
 from routekit_site.tenancy.statements import Query, slot
+from traces.pasted_secrets import refusal
 
 Check = Callable[[User | AnonymousUser, ApprovalGate], Membership]
 
@@ -194,6 +196,7 @@ def check_form(ballot: Ballot) -> None:
         BadBallot: an unknown kind, or a missing or over-long key, or an answer where none belongs.
         ReasonTooLong: a reason of more than 4,000 characters.
         AnswerMissing, AnswerTooLong: an answer of no words, or of more than 20,000 characters.
+        SecretTyped: the reason or the answer, which a model reads, holds what looks like a live key or password.
     """
     if ballot.kind not in DecisionKind.values:
         raise BadBallot
@@ -213,6 +216,8 @@ def _check_answer(answer: str) -> None:
         answer.encode()
     except UnicodeEncodeError as error:
         raise BadBallot from error
+    if pasted := refusal(answer, what="The answer"):
+        raise SecretTyped(pasted)
 
 
 def check_sent(sent: Ballot | Amendment) -> None:
@@ -225,6 +230,8 @@ def check_sent(sent: Ballot | Amendment) -> None:
         f"{sent.digest}{sent.view_digest}{sent.idempotency_key}{sent.reason}".encode()
     except UnicodeEncodeError as error:
         raise BadBallot from error
+    if pasted := refusal(sent.reason, what="The reason"):
+        raise SecretTyped(pasted)
 
 
 def check_ballot(

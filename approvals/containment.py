@@ -26,6 +26,7 @@ from routekit_site.tenancy.models import User
 from routekit_site.tenancy.roles import Capability
 from traces import ledger, live, recorder
 from traces.kinds import EventKind, FeedTopic, LedgerKind
+from traces.pasted_secrets import refusal
 from traces.redactors import redact
 
 _MAX_TEXT = 500
@@ -83,13 +84,15 @@ def lift(containment_id: UUID, user: User, reason: str, *, now: datetime) -> Con
     Raises:
         NotVisible: there is no such containment, or `user` is no member of its tenant.
         NotAllowed: a member who may not manage policy.
-        BadLifting: no reason, or one that is too long.
+        BadLifting: no reason, one that is too long, or one with a live key or password.
         ContainmentOver: somebody has lifted it already.
     """
     found = Containment.objects.filter(pk=containment_id).first()
     if found is None:
         raise NotVisible
     check_capability(user, found.tenant_id, Capability.MANAGE_POLICY)
+    if pasted := refusal(reason, what="The reason"):
+        raise BadLifting(pasted)
     said = str(redact(found.tenant_id, reason.strip()))
     if not said or len(said) > _MAX_TEXT:
         raise BadLifting

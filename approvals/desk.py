@@ -10,6 +10,7 @@ from approvals.errors import BadFilter
 from approvals.models import ApprovalGate, PersonalSettings, SavedFilter, Snooze
 from approvals.types import Risk
 from routekit_site.tenancy.models import User
+from traces.pasted_secrets import refusal
 
 MOST_FILTERS = 20
 SNOOZE_FOR = timedelta(hours=1)
@@ -39,7 +40,7 @@ def save_filter(user: User, tenant_id: int, name: str, wanted: QueueFilter) -> S
     """Remember a filter under a name; the same name again replaces it.
 
     Raises:
-        BadFilter: no name, nothing that it filters by, too long, or too many of them.
+        BadFilter: no name, nothing that it filters by, too long, a live key or password in it, or too many of them.
     """
     name, words = " ".join(name.split()), " ".join(wanted.q.split())
     _check_filter(name, words, wanted.risk)
@@ -57,6 +58,8 @@ def _check_filter(name: str, words: str, risk: str) -> None:
         raise BadFilter(f"Give the filter a name of 1 to {_MAX_NAME} characters.")
     if len(words) > _MAX_WORDS or not words.isprintable():
         raise BadFilter(f"A filter holds at most {_MAX_WORDS} characters.")
+    if pasted := refusal([name, words], what="The filter"):
+        raise BadFilter(pasted)
     if risk not in {"", *(each.value for each in Risk)}:
         raise BadFilter("There is no such risk.")
     if not words and not risk:

@@ -82,6 +82,10 @@ class ReasonTooLong(BadBallot):
     """The reason is too long: at most 4,000 characters are taken."""
 
 
+class SecretTyped(BadBallot):
+    """This holds what looks like a live key or password. Take it out, and renew it if it was real."""
+
+
 class AnswerMissing(BadBallot):
     """Write what the model should be told in the tool's place."""
 

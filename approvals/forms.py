@@ -11,7 +11,6 @@ from approvals.gates import Ballot
 from approvals.models import ApprovalGate, DecisionKind
 from approvals.rules import DEFAULT_MAX_USES, DEFAULT_TTL, MAX_MAX_USES, MAX_TTL, Reach, RuleChoice, Scope
 from approvals.types import Risk
-from traces.pasted_secrets import check_no_secret
 
 
 class DecisionForm(forms.Form):
@@ -30,12 +29,6 @@ class DecisionForm(forms.Form):
         super().__init__(data)
         self._gate = gate
 
-    def clean_reason(self) -> str:
-        """A reason is kept for ever: no live secret goes into it."""
-        reason: str = self.cleaned_data["reason"]
-        check_no_secret(reason)
-        return reason
-
     def clean(self) -> dict[str, Any]:
         """Refuse a high-risk approval that was not confirmed by name."""
         cleaned = super().clean() or {}
@@ -49,8 +42,6 @@ class DecisionForm(forms.Form):
         """What is wrong, for a person."""
         if self.non_field_errors():
             return str(self.non_field_errors()[0])
-        if self.has_error("reason", "secret"):
-            return str(self.errors["reason"][0])
         return "The form is incomplete. Reload the page and send it again."
 
     def ballot(self) -> Ballot:

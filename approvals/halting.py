@@ -21,6 +21,7 @@ from routekit_site.tenancy.models import Halt, Tenant, User
 from routekit_site.tenancy.roles import Capability
 from traces import ledger, live
 from traces.kinds import FeedTopic, LedgerKind
+from traces.pasted_secrets import refusal
 
 MAX_REASON = 300
 SITE = "site"
@@ -60,11 +61,13 @@ def halt(target: Target, *, by: str, reason: str, now: datetime) -> Halt:
     """Stop a target. Stopping what is stopped already changes nothing and answers with the halt that stands.
 
     Raises:
-        BadHalt: no reason, or one that is too long.
+        BadHalt: no reason, one that is too long, or one with a live key or password.
     """
     reason = reason.strip()
     if not 0 < len(reason) <= MAX_REASON:
         raise BadHalt
+    if pasted := refusal(reason, what="The reason"):
+        raise BadHalt(pasted)
     standing = Halt.objects.standing().filter(scope=target.scope)
     thrown = Halt(
         scope=target.scope,

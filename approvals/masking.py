@@ -89,6 +89,11 @@ def unmask(masked: Masked, edited: Mapping[str, Any]) -> tuple[dict[str, Any], l
     return values, kept
 
 
+def starred(text: str) -> str:
+    """The text with stars for its placeholders, as long as before: what is left was typed by a person."""
+    return _PLACEHOLDER.sub(lambda match: "*" * len(match[0]), text)
+
+
 def check_hidden(renderer: Renderer, masked: Masked, values: Mapping[str, Any], kept: list[Kept]) -> None:
     """Refuse an edit that would uncover a masked value, or send it somewhere else.
 

@@ -14,12 +14,13 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import IntegrityError, transaction
 
 from approvals import publishing
-from approvals.errors import BadBallot, KeyReused, NothingAsked, NotWaiting, WordsMissing, WordsTooLong
+from approvals.errors import BadBallot, KeyReused, NothingAsked, NotWaiting, SecretTyped, WordsMissing, WordsTooLong
 from approvals.gates import check_decide, check_view_gate, needs_transaction
 from approvals.models import ApprovalGate, Remark, RemarkKind
 from approvals.states import GateState
 from routekit_site.tenancy.errors import NotAllowed, NotVisible
 from routekit_site.tenancy.models import User
+from traces.pasted_secrets import refusal
 from traces.redactors import redact
 
 MAX_WORDS = 4000
@@ -70,6 +71,7 @@ def say(gate_id: uuid.UUID, user: User, kind: RemarkKind, words: str, *, key: st
     Raises:
         NotVisible, NotAllowed, OwnRun: see `check_remark`.
         WordsMissing, WordsTooLong, BadBallot: no words, more than 4,000 characters, or no key of a form of ours.
+        SecretTyped: the words hold what looks like a live key or password.
         KeyReused: the key came with a remark about another call.
         NotWaiting: nobody has to decide about the call any more, or 50 remarks were made about it.
         NothingAsked: an answer, and no question is open.
@@ -118,6 +120,8 @@ def _check_words(words: str, key: str) -> None:
         raise WordsMissing
     if len(words) > MAX_WORDS:
         raise WordsTooLong
+    if pasted := refusal(words):
+        raise SecretTyped(pasted)
     try:
         f"{words}{key}".encode()
     except UnicodeEncodeError as error:

@@ -15,7 +15,15 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 
 from approvals import publishing
-from approvals.errors import NothingMasked, NotWaiting, ReasonMissing, ReasonTooLong, RevealStale, Tampered
+from approvals.errors import (
+    NothingMasked,
+    NotWaiting,
+    ReasonMissing,
+    ReasonTooLong,
+    RevealStale,
+    SecretTyped,
+    Tampered,
+)
 from approvals.gates import check_view_gate, needs_transaction
 from approvals.integrity import gate_faults, stored_binding
 from approvals.models import ApprovalGate, Reveal
@@ -25,6 +33,7 @@ from routekit_site.tenancy.access import check_capability
 from routekit_site.tenancy.errors import NotAllowed, NotVisible
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.roles import Capability
+from traces.pasted_secrets import refusal
 from traces.redactors import redact, redactor_version
 
 MAX_REASON = 500
@@ -86,6 +95,7 @@ def reveal(gate_id: uuid.UUID, user: User, mark: str, reason: str, *, now: datet
         NotVisible, NotAllowed: see `check_reveal`.
         NotWaiting: nobody has to decide about the call any more.
         ReasonMissing, ReasonTooLong: no reason, or one of more than 500 characters.
+        SecretTyped: the reason holds what looks like a live key or password.
         NothingMasked: the call shows no such mark.
         RevealStale: redaction has changed since the call was opened.
         Tampered: the stored gate is not the one that was opened.
@@ -152,6 +162,8 @@ def _check_reason(reason: str) -> None:
     if len(reason) > MAX_REASON:
         message = f"The reason is too long: at most {MAX_REASON} characters are taken."
         raise ReasonTooLong(message)
+    if pasted := refusal(reason, what="The reason"):
+        raise SecretTyped(pasted)
 
 
 def _raw(gate: ApprovalGate, shown: MaskedValue) -> Revealed:

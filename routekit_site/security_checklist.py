@@ -134,7 +134,8 @@ def _keys(tenant: Tenant, now: datetime) -> Item:
     found = (
         _sentence(wrong)
         if wrong
-        else "Keys come from the environment or from files; none stands in an agent's settings."
+        else "Keys come from the environment or from files; none stands in an agent's settings, and none is taken in a "
+        "prompt or a field."
     )
     mend = "Take keys out of agents' fields and renew them; outside of a trial, run without ROUTEKIT_DEMO."
     return Item("keys", "API keys stored securely", not wrong, found, mend, "admin:agents_agent_changelist")

@@ -32,7 +32,7 @@ class ReviewForm(forms.Form):
     def clean_note(self) -> str:
         """A note is kept for ever: no live secret goes into it."""
         note: str = self.cleaned_data["note"]
-        check_no_secret(note)
+        check_no_secret(note, what="The note")
         return note
 
 

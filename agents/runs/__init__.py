@@ -18,13 +18,14 @@ from agents.runs.access import (
 )
 from agents.runs.advancing import advance, warm_up
 from agents.runs.cancelling import cancel
-from agents.runs.editing import Draft, amendment_of, earlier_edit, open_draft, replace, revise
+from agents.runs.editing import Draft, Field, amendment_of, earlier_edit, open_draft, replace, revise
 from agents.runs.pulse import leave, leaving, stay
 from agents.runs.submission import submit
 from agents.runs.sweeping import sweep
 
 __all__ = [
     "Draft",
+    "Field",
     "advance",
     "amendment_of",
     "can_cancel",

@@ -26,7 +26,7 @@ from approvals.canonical import canonical
 from approvals.errors import BadEdit, KeyReused, NotCanonical, Tampered, UnknownTool
 from approvals.gates import GateRequest
 from approvals.manifests import ToolManifest
-from approvals.masking import Masked, check_hidden, mask, unmask
+from approvals.masking import Masked, check_hidden, mask, starred, unmask
 from approvals.models import ApprovalGate
 from approvals.presentation import redacted_change, renderer_of
 from approvals.rendering import Renderer, visible
@@ -35,6 +35,7 @@ from routekit_site.tenancy.encryption import fingerprint, seal, unseal
 from routekit_site.tenancy.errors import DecryptionFailed
 from routekit_site.tenancy.models import User
 from traces.kinds import EventKind
+from traces.pasted_secrets import refusal
 from traces.redactors import redact
 
 _MOST_ROWS = 20
@@ -126,7 +127,8 @@ def revise(draft: Draft, user: User, amendment: Amendment, texts: Mapping[str, s
     """Check an edit and prepare what asks about it. Reads files and asks policy's callback: not in a transaction.
 
     Raises:
-        BadEdit: the arguments are not what the tool takes, a placeholder is misused, or policy denies the call.
+        BadEdit: the arguments are not what the tool takes, a live key or password was typed into them, a placeholder is
+            misused, or policy denies the call.
         NotPresentable: the edited call can't be shown.
     """
     arguments = _arguments(draft, texts)
@@ -216,6 +218,8 @@ def _parsed(draft: Draft, field: Field, texts: Mapping[str, str]) -> Any:
     text, shown = texts[field.name], field.text
     if _lines(text) == _lines(shown):
         return draft.masked.values[field.name]
+    if pasted := refusal({field.name: starred(text)}, what="The argument", known=shown):
+        raise BadEdit(pasted, field.name)
     if field.is_text:
         return _lines(text)
     try:

@@ -8,7 +8,15 @@ from datetime import datetime
 from django.db import IntegrityError
 
 from agents import integrity, journal, queue
-from agents.errors import AgentDisabled, AgentHalted, AgentNotFound, BadIdempotencyKey, EmptyPrompt, PromptTooLong
+from agents.errors import (
+    AgentDisabled,
+    AgentHalted,
+    AgentNotFound,
+    BadIdempotencyKey,
+    EmptyPrompt,
+    PromptTooLong,
+    SecretPasted,
+)
 from agents.models import Agent, Run
 from agents.runs.access import check_submit
 from agents.states import RunState
@@ -19,6 +27,7 @@ from routekit_site.tenancy.models import User
 from routekit_site.tenancy.statements import Query, insert, slot
 from traces import recorder
 from traces.gathering import gathered
+from traces.pasted_secrets import refusal
 from traces.redactors import redact
 
 _MAX_KEY = 64
@@ -36,6 +45,7 @@ def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotenc
     Raises:
         NotVisible, NotAllowed: this person may not submit in this tenant.
         EmptyPrompt, PromptTooLong, BadIdempotencyKey: what was sent can't be taken.
+        SecretPasted: the prompt holds what looks like a live key or password; a model must not see one.
         AgentNotFound, AgentDisabled: there is nobody to give the job to.
         AgentHalted: the kill switch is on, for this agent or more.
     """
@@ -82,6 +92,8 @@ def _check_form(prompt: str, idempotency_key: str) -> None:
         )
     if not 0 < len(idempotency_key) <= _MAX_KEY:
         raise BadIdempotencyKey
+    if pasted := refusal(prompt, what="The prompt"):
+        raise SecretPasted(pasted)
 
 
 def _earlier(user: User, idempotency_key: str) -> Run | None:

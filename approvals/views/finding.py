@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from approvals import gates, pages
+from approvals.ballots import MAX_ANSWER
 from approvals.models import ApprovalGate
 from routekit_site.tenancy.access import check_capability
 from routekit_site.tenancy.clock import database_now
@@ -21,6 +22,7 @@ from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.responses import problem, wants_json
 from routekit_site.tenancy.roles import Capability
 from traces import live
+from traces.pasted_secrets import without_secrets
 
 
 def reviewer(request: TenantRequest) -> Membership:
@@ -80,5 +82,6 @@ def gate_page(request: TenantRequest, found: ApprovalGate, status: int = 200, **
 def refused(request: TenantRequest, found: ApprovalGate, status: int, message: str, **facts: Any) -> HttpResponse:
     if wants_json(request):
         return problem(status, message, state=found.state, **facts)
-    typed = request.POST.get("reason", "")[:4000]
-    return gate_page(request, found, status, problem=message, reason=typed)
+    # What was typed stays in the form; a key that was typed doesn't.
+    typed = {name: without_secrets(request.POST.get(name, "")[:MAX_ANSWER]) for name in ("reason", "answer", "words")}
+    return gate_page(request, found, status, problem=message, **typed)

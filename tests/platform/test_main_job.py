@@ -112,8 +112,11 @@ def test_nothing_personal_or_secret_is_found_in_clear(own_embedded: Callable[...
         "phone": f"+49 30 {secrets.randbelow(900_000) + 100_000} {secrets.randbelow(90) + 10}",
         "key": f"sk-proj-{secrets.token_urlsafe(48)}",
     }
-    text = f"Write to {raw['e-mail']} or call {raw['phone']}; the key is {raw['key']}."
-    prompt = f'{text}\nwrite_file {{"path": "letter.txt", "text": "{text}"}}\nthen\nread_file {{"path": "letter.txt"}}'
+    text = f"Write to {raw['e-mail']} or call {raw['phone']}."
+    (folder_of(site) / "found.txt").write_text(f"the key is {raw['key']}", encoding="utf-8")
+    prompt = f'{text}\nwrite_file {{"path": "letter.txt", "text": "{text}"}}\nthen\nread_file {{"path": "found.txt"}}'
+    with pytest.raises(AssertionError, match="refused: 422"):
+        alice.submit(f"{prompt}\nthe key is {raw['key']}")
     run_id = alice.submit(prompt)
     gates = []
     for _ in range(2):

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from agents import queue, runs, tasks
 from agents.models import Agent, Run, ToolCall
+from agents.providers import PROVIDERS
 from agents.states import RunState
 from approvals import gates
 from approvals.models import ApprovalGate, TenantPolicy, ToolAllowance
@@ -21,6 +22,7 @@ from approvals.types import AllowanceMode
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.models import User
 from tests.fixtures.cast import Cast
+from tests.fixtures.models import Inventive
 from traces.models import TraceEvent
 
 TOOLS = {
@@ -111,6 +113,14 @@ class Bench:
         events = TraceEvent.objects.filter(trace_id=run.id).order_by("number")
         assert [event.number for event in events] == list(range(1, len(events) + 1))
         return [event.kind for event in events]
+
+
+@pytest.fixture
+def inventive(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the scripted model writes in place of words of the prompt: keys, for example, which no prompt may hold."""
+    model = Inventive()
+    monkeypatch.setitem(PROVIDERS, "scripted", model)
+    return model.values
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pytest
@@ -334,14 +336,17 @@ SEND = (
 
 
 @pytest.fixture
-def secret() -> str:
-    return "Bearer " + secrets.token_urlsafe(30)
+def secret(inventive: dict[str, str]) -> str:
+    """A header that the model writes where a prompt says "the key"."""
+    inventive["the key"] = "Bearer " + secrets.token_urlsafe(30)
+    return inventive["the key"]
 
 
 @pytest.fixture
 def sending(bench: Bench, secret: str) -> tuple[Run, ApprovalGate, dict[str, str]]:
     """A request with a masked header and a masked address, and the editor's fields for it."""
-    run, gate = asks(bench, SEND % (secret, "anna.schmidt@example.org"))
+    assert secret
+    run, gate = asks(bench, SEND % ("the key", "anna.schmidt@example.org"))
     return run, gate, {field.name: field.text for field in editing.open_draft(gate).fields()}
 
 
@@ -362,6 +367,30 @@ def test_raw_values_never_reach_the_browser_and_placeholders_that_stay_are_put_b
     assert secret not in stored
     assert "anna.schmidt" not in stored
     assert secret not in rita.get(f"/queue/{new.id}/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("body", "⟦1⟧ {key}"),
+        ("headers", '{{"Authorization": "⟦2⟧", "X": "{key}"}}'),
+        ("url", "https://api.example.com/v1?key={key}"),
+    ],
+)
+def test_a_key_that_is_typed_into_an_argument_is_refused_at_it_and_taken_out_of_the_form(
+    rita: Client, sending: tuple[Run, ApprovalGate, dict[str, str]], name: str, text: str
+) -> None:
+    _, gate, fields = sending
+    before, key = row(gate), f"ghp_{secrets.token_hex(18)}"
+    masks = list(editing.open_draft(gate).masked.masks)
+    sent = text.format(key=key).replace("⟦1⟧", masks[0]).replace("⟦2⟧", masks[1])
+    answer = post(rita, gate, {**fields, name: sent})
+    page = unescape(answer.content.decode())
+    assert answer.status_code == 422
+    assert re.search(r'id="edit-error-\d" role="alert">The argument holds what looks like .*(GitHub|password)', page)
+    assert key not in page
+    assert sent.split(key)[0] in page, "the rest of what was typed is still there, placeholders too"
+    assert row(gate) == before
 
 
 def test_a_masked_value_can_be_taken_out_or_replaced(
@@ -419,9 +448,11 @@ def test_a_placeholder_that_is_moved_forged_or_doubled_is_refused(
     assert row(gate) == before
 
 
-def test_what_is_around_a_secret_cannot_be_changed_so_that_it_would_be_shown(bench: Bench, rita: Client) -> None:
-    word = "hunter" + secrets.token_hex(2)
-    _, gate = asks(bench, f'write_file {{"path": "a.txt", "text": "password: {word}"}}')
+def test_what_is_around_a_secret_cannot_be_changed_so_that_it_would_be_shown(
+    bench: Bench, rita: Client, inventive: dict[str, str]
+) -> None:
+    word = inventive["the word"] = "hunter" + secrets.token_hex(2)
+    _, gate = asks(bench, 'write_file {"path": "a.txt", "text": "password: the word"}')
     draft = editing.open_draft(gate)
     (placeholder,) = draft.masked.masks
     assert word not in str(draft.masked.values)

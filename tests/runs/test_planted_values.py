@@ -27,6 +27,7 @@ from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.models import User
 from tests.runs.conftest import Bench
 from traces.models import EncryptionPolicy
+from traces.pasted_secrets import holds_secret
 
 VALUES = 2000
 SHARE = 18
@@ -68,11 +69,26 @@ class Source:
 
     def text(self) -> str:
         """A share in prose."""
-        return ". ".join(f"Please use {value} for this" for value in self.share())
+        return _prose(self.share())
+
+    def typed(self) -> str:
+        """A share in prose and one in JSON, of what a person may type: keys are left for the model to write."""
+        taken = [value for value in self.left if not holds_secret(value)][: 2 * SHARE]
+        self.left = [value for value in self.left if value not in taken]
+        self.given += taken
+        return f"Do this. {_prose(taken[:SHARE])}\n{_nested(taken[SHARE:])}"
 
     def nested(self) -> str:
         """A share in JSON in JSON."""
-        return json.dumps({"outer": json.dumps({"inner": [{"value": value} for value in self.share()]})})
+        return _nested(self.share())
+
+
+def _nested(values: list[str]) -> str:
+    return json.dumps({"outer": json.dumps({"inner": [{"value": value} for value in values]})})
+
+
+def _prose(values: list[str]) -> str:
+    return ". ".join(f"Please use {value} for this" for value in values)
 
 
 class Talkative:
@@ -178,11 +194,11 @@ def submit_all(bench: Bench, source: Source, monkeypatch: pytest.MonkeyPatch) ->
     for ends in ("stop", "length", "content_filter", "refusal", "crash", "stop", "cancel", "stop"):
         monkeypatch.setitem(PROVIDERS, "scripted", Talkative(source, bench.folder, ends=ends))
         EncryptionPolicy.objects.update_or_create(tenant=bench.cast.acme, defaults={"encrypt_traces": ends == "length"})
-        run = bench.submit(f"{source.text()}\n{source.nested()}")
+        run = bench.submit(source.typed())
         if ends == "cancel":
             assert bench.cancel(bench.advance(run)).state in {RunState.CANCELLED, RunState.WAITING}
             continue
-        finished(bench, run, reason=source.text())
+        finished(bench, run, reason=source.typed())
 
 
 def test_no_table_page_or_log_line_has_a_planted_value(  # noqa: PLR0917 - one argument a fixture

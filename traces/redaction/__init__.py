@@ -6,8 +6,8 @@ from traces.redaction.custom import PatternError
 from traces.redaction.hook import PIIRedactionHook
 from traces.redaction.redactor import Redactor
 from traces.redaction.replacement import TYPED_TOKEN
-from traces.redaction.spans import Label, Span
+from traces.redaction.spans import Hit, Label, Span
 
 REDACTOR_VERSION: int = 4
 
-__all__ = ["REDACTOR_VERSION", "TYPED_TOKEN", "Label", "PIIRedactionHook", "PatternError", "Redactor", "Span"]
+__all__ = ["REDACTOR_VERSION", "TYPED_TOKEN", "Hit", "Label", "PIIRedactionHook", "PatternError", "Redactor", "Span"]
