@@ -32,7 +32,13 @@ def test_a_hot_statement_is_prepared_once_and_timed_like_any_other(services: Ser
     site = {"DATABASE_URL": services.database_url, "DJANGO_SETTINGS_MODULE": "routekit_site.settings"}
     environment = clean_environment({**make_keys(), **site})
     done = subprocess.run(
-        [sys.executable, "-c", ASK], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", ASK],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     answer = json.loads(done.stdout)
     assert answer["rows"] == [[[2, "100%"]], [[3, "100%"]]]
