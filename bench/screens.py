@@ -30,8 +30,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.fixtures.browsers import chromium
 from tests.fixtures.compose import PROJECT
+from tests.fixtures.migrated import migrated_database
 from tests.fixtures.processes import DEMO_PASSWORD, Site, prepare_stack, start_compose, stopping
-from tests.fixtures.services import Services, postgres_database, redis_database, with_path
+from tests.fixtures.services import Services, redis_database, with_path
 
 ROWS = 1000
 A_SECOND = 50
@@ -294,7 +295,7 @@ def serving() -> Iterator[Site]:
     database = os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
     broker = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
     with (
-        postgres_database(database) as database_url,
+        migrated_database(database) as database_url,
         redis_database(with_path(broker, "0")) as redis_url,
         tempfile.TemporaryDirectory() as directory,
     ):

@@ -27,6 +27,7 @@ import psycopg
 
 from bench.durability import sockets
 from bench.durability.figures import line, measured, percentile
+from tests.fixtures.migrated import migrated_database
 from tests.fixtures.people import Person
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site, prepare_embedded, prepare_stack, start_compose, stopping
@@ -52,7 +53,7 @@ class Bench:
         directory = self.directory / f"site-{self.sites}"
         directory.mkdir()
         with (
-            postgres_database(self.services.database_url) as database_url,
+            migrated_database(self.services.database_url) as database_url,
             redis_database(with_path(self.services.redis_url, "0")) as redis_url,
         ):
             site = prepare_stack(directory, Services(database_url, redis_url), **extra)

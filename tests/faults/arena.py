@@ -20,10 +20,11 @@ import redis
 from tests.faults.app.routekit_tools import JOURNAL
 from tests.faults.invariants import broken, effects
 from tests.faults.wires import Wire
+from tests.fixtures.migrated import migrated_database
 from tests.fixtures.people import Person, no_hold
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site, prepare_stack, start_compose, stopping
-from tests.fixtures.services import Services, postgres_database, redis_database, with_path
+from tests.fixtures.services import Services, redis_database, with_path
 
 LEASE = 3.0
 _HIDDEN = re.compile(r'<input type="hidden" name="([a-z_]+)" value="([^"]*)"')
@@ -269,7 +270,7 @@ def arena(services: Services, directory: Path, **extra: str) -> Iterator[Arena]:
     """A site on PostgreSQL and Redis through two wires, running."""
     with contextlib.ExitStack() as cleanup:
         direct = Services(
-            cleanup.enter_context(postgres_database(services.database_url)),
+            cleanup.enter_context(migrated_database(services.database_url)),
             cleanup.enter_context(redis_database(with_path(services.redis_url, "0"))),
         )
         database, broker = Wire(direct.database_url, 5432), Wire(direct.redis_url, 6379)

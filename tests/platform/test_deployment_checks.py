@@ -12,7 +12,7 @@ import pytest
 from routekit_site.checks import deployment
 from routekit_site.demo_keys import make_keys
 from tests.fixtures.compose import PROJECT
-from tests.fixtures.processes import clean_environment
+from tests.fixtures.environment import clean_environment
 
 SOUND: dict[str, Any] = {
     "DEMO": False,

@@ -11,7 +11,7 @@ import pytest
 from routekit_site import env
 from routekit_site.demo_keys import make_keys
 from tests.fixtures.compose import PROJECT
-from tests.fixtures.processes import clean_environment
+from tests.fixtures.environment import clean_environment
 
 BAD = {
     "ROUTEKIT_DEMO": "maybe",

@@ -8,7 +8,7 @@ import sys
 
 from routekit_site.demo_keys import make_keys
 from tests.fixtures.compose import PROJECT
-from tests.fixtures.processes import clean_environment
+from tests.fixtures.environment import clean_environment
 from tests.fixtures.services import Services
 
 ASK = """

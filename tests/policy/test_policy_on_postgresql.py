@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fixtures.migrated import migrated_database
 from tests.fixtures.processes import Site, prepare_stack
-from tests.fixtures.services import Services, postgres_database
+from tests.fixtures.services import Services
 
 LOOK = """
 import uuid
@@ -43,7 +44,7 @@ before = look()
 @pytest.fixture(scope="module")
 def site(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A migrated database with demo data; nothing runs."""
-    with postgres_database(services.database_url) as database_url:
+    with migrated_database(services.database_url) as database_url:
         yield prepare_stack(tmp_path_factory.mktemp("policy"), Services(database_url, services.redis_url))
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from routekit_site.demo_keys import make_keys
 from tests.fixtures.compose import PROJECT
-from tests.fixtures.processes import clean_environment
-from tests.fixtures.services import Services, postgres_database
+from tests.fixtures.environment import clean_environment
+from tests.fixtures.migrated import migrated_database
+from tests.fixtures.services import Services
 
 Races = dict[str, Any]
 
@@ -24,7 +25,7 @@ ROUNDS = {"two_workers": 10, "cancel_or_advance": 15, "cancel_or_approve": 25, "
 def races(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Races:
     """All races, run on a migrated PostgreSQL database of this module's own."""
     directory: Path = tmp_path_factory.mktemp("races")
-    with postgres_database(services.database_url) as database_url:
+    with migrated_database(services.database_url) as database_url:
         site = {"DATABASE_URL": database_url, "ROUTEKIT_DATA_DIR": str(directory)}
         environment = clean_environment({**make_keys(), **site, "DJANGO_SETTINGS_MODULE": "routekit_site.settings"})
 
@@ -41,7 +42,6 @@ def races(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Races
             assert done.returncode == 0, done.stderr
             return done.stdout
 
-        command("manage.py", "migrate", "--verbosity", "0")
         asked = [f"{name}={rounds}" for name, rounds in ROUNDS.items()]
         result = json.loads(command("-m", "tests.runs.race_runner", *asked))
     assert result["vendor"] == "postgresql"

@@ -22,7 +22,7 @@ from routekit_site.tenancy.models import User
 from routekit_site.tenancy.sessions import SEEN, STARTED
 from tests.fixtures.cast import PASSWORD, Cast
 from tests.fixtures.compose import PROJECT
-from tests.fixtures.processes import clean_environment
+from tests.fixtures.environment import clean_environment
 
 ClientOf = Callable[[User], Client]
 Settings = Any

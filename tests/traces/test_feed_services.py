@@ -21,9 +21,10 @@ from websockets.typing import Origin
 
 from tests.fixtures.compose import PROJECT
 from tests.fixtures.loops import run_in_own_loop
+from tests.fixtures.migrated import migrated_database
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site, prepare_stack, start_compose, stopping
-from tests.fixtures.services import Services, free_port, missing, postgres_database
+from tests.fixtures.services import Services, free_port, missing
 
 TENANT = "acme"
 
@@ -88,7 +89,7 @@ def web(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     if shutil.which("redis-server") is None:
         missing("redis-server is not installed, so no Redis can be killed")
     port, directory = free_port(), tmp_path_factory.mktemp("feed")
-    with postgres_database(services.database_url) as database_url:
+    with migrated_database(services.database_url) as database_url:
         site = prepare_stack(directory, Services(database_url, f"redis://127.0.0.1:{port}/0"))
         with stopping(site):
             start_redis(site)
