@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import rfc8785
 
 from approvals.errors import NotCanonical
-from traces.canonical import canonical_bytes
+from traces.canonical import canonical_bytes, quick_bytes
 
 if TYPE_CHECKING:
     from approvals.types import JSONValue
@@ -31,7 +31,8 @@ def canonical(value: JSONValue) -> bytes:
         NotCanonical: not JSON: NaN, an integer beyond 2**53 - 1, a key that is no string, a lone surrogate.
     """
     try:
-        return canonical_bytes(thawed(value))
+        found = quick_bytes(value)
+        return canonical_bytes(thawed(value)) if found is None else found
     except (rfc8785.CanonicalizationError, RecursionError) as error:
         message = f"The value has no canonical JSON: {error}."
         raise NotCanonical(message) from error

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from approvals import closing
 from approvals.errors import BadLifting, ContainmentOver
@@ -24,12 +25,20 @@ from routekit_site.tenancy.access import check_capability
 from routekit_site.tenancy.errors import NotVisible
 from routekit_site.tenancy.models import User
 from routekit_site.tenancy.roles import Capability
+from routekit_site.tenancy.statements import Query, slot
 from traces import ledger, live, recorder
 from traces.kinds import EventKind, FeedTopic, LedgerKind
 from traces.pasted_secrets import refusal
 from traces.redactors import redact
 
 _MAX_TEXT = 500
+_CONTAINED = Query(
+    lambda: (
+        Containment.objects.filter(Q(agent_id="") | Q(agent_id=slot("agent")), tenant_id=slot("tenant"))
+        .in_force()
+        .values_list("tool")
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -108,8 +117,7 @@ def lift(containment_id: UUID, user: User, reason: str, *, now: datetime) -> Con
 
 def contained_tools(tenant_id: int, agent_id: str) -> frozenset[str]:
     """The tools that may not run for this agent now."""
-    found = Containment.objects.filter(tenant_id=tenant_id).in_force().of_agent(agent_id)
-    return frozenset(found.values_list("tool", flat=True))
+    return frozenset(tool for (tool,) in _CONTAINED.rows(tenant=tenant_id, agent=agent_id))
 
 
 def contained_in(tenant_ids: Iterable[int]) -> frozenset[tuple[int, str, str]]:

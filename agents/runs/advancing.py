@@ -56,6 +56,8 @@ def advance(run_id: UUID, *, worker: str, handed: int = 0) -> None:
             return
         with pulse.keeping(held):
             _work(held)
+        if held.locked is not None and ending.is_finished(held.locked):
+            return
         # Asked again after each stretch: a gate may have been decided between the last look at it and the run's letting
         # go, and its bell then found nothing to do.
         if not _READY.rows(run=run_id):

@@ -23,7 +23,7 @@ from agents.types import MAX_CALLS_PER_STEP, RuntimeDefaults
 from routekit_site.tenancy import faults
 from routekit_site.tenancy.encryption import seal
 from routekit_site.tenancy.spans import span
-from routekit_site.tenancy.statements import insert
+from routekit_site.tenancy.statements import insert, together
 from traces import recorder
 from traces.gathering import gathered
 from traces.kinds import EventKind
@@ -123,10 +123,11 @@ def _store(held: Held, run: Run, case: Case, asked: _Asked, completion: Completi
         counted = _counted(locked, step, completion)
         journal.note(run.id, EventKind.MODEL_REQUEST, asked.facts, now=asked.at)
         event = journal.note(run.id, EventKind.MODEL_RESPONSE, _told(step, completion), now=answered)
-        rows = proposals.store_all(case, step, judged, now)
-        reply = _reply(locked, step, asked, completion, min(answered, now))
-        reply.mac = integrity.reply_mac(reply, completion.text, rows)
-        insert([reply])
+        with together():
+            rows = proposals.store_all(case, step, judged, now)
+            reply = _reply(locked, step, asked, completion, min(answered, now))
+            reply.mac = integrity.reply_mac(reply, completion.text, rows)
+            insert([reply])
         event = proposals.note_verdicts(rows, judged, now) or event
         recorder.note_summary(
             run_id=run.id,

@@ -63,6 +63,8 @@ class Held:
     # What the present step goes by, and what the next one may go on from (see Note [Handed on]).
     known: Known | None = None
     next: Known | None = None
+    # The run as this worker locked it last, with what it has changed in it since.
+    locked: Run | None = None
 
     def go_on_from(self, known: Known) -> None:
         """Hand on what has just been committed, unless a call waits for somebody: that may be decided any moment."""
@@ -140,7 +142,9 @@ def lock(held: Held) -> tuple[Run, datetime]:
     Raises:
         LeaseLost: another worker claimed it, or it is over (see Note [Fencing]).
     """
-    return _found(held, _LOCKED)
+    run, now = _found(held, _LOCKED)
+    held.locked = run
+    return run, now
 
 
 def look(held: Held) -> tuple[Run, datetime]:

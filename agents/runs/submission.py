@@ -10,6 +10,7 @@ from django.db import IntegrityError
 from agents import integrity, journal, queue
 from agents.errors import (
     AgentDisabled,
+    AgentError,
     AgentHalted,
     AgentNotFound,
     BadIdempotencyKey,
@@ -28,11 +29,17 @@ from routekit_site.tenancy.statements import Query, insert, slot
 from traces import recorder
 from traces.gathering import gathered
 from traces.pasted_secrets import refusal
-from traces.redactors import redact
+from traces.redactors import note_version, redact, version_column
 
 _MAX_KEY = 64
 
-_AGENT = Query(lambda: Agent.objects.in_tenant(slot("tenant")).filter(id=slot("agent")).annotate(halted=halted("id")))
+_AGENT = Query(
+    lambda: (
+        Agent.objects.in_tenant(slot("tenant"))
+        .filter(id=slot("agent"))
+        .annotate(halted=halted("id"), redaction=version_column("tenant_id"))
+    )
+)
 _EARLIER = Query(lambda: Run.objects.filter(submitter_id=slot("user"), idempotency_key=slot("key")))
 
 
@@ -51,19 +58,18 @@ def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotenc
     """
     check_submit(user, tenant_id)
     _check_form(prompt, idempotency_key)
-    earlier = _earlier(user, idempotency_key)
-    if earlier is not None:
-        return earlier
     agent = _AGENT.first(tenant=tenant_id, agent=agent_id)
-    if agent is None:
-        raise AgentNotFound
-    if not agent.enabled:
-        raise AgentDisabled
-    if vars(agent)["halted"]:
-        raise AgentHalted(_why_halted(agent))
+    against = _against(agent)
+    if agent is None or against is not None:
+        # What was taken before stays taken, whatever has become of its agent.
+        earlier = _earlier(user, idempotency_key)
+        if earlier is None:
+            raise against or AgentNotFound
+        return earlier
+    note_version(tenant_id, vars(agent)["redaction"])
     run = _new_run(agent, user, prompt, idempotency_key, now)
     if not insert([run], ignore_conflicts=True):
-        # A double click: the other request stored it between our look and our insert.
+        # Sent once before: a moment ago (a double click), or long since.
         twin = _earlier(user, idempotency_key)
         if twin is None:
             raise IntegrityError("a new run's id is taken")
@@ -74,6 +80,15 @@ def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotenc
     journal.announce(run, state=RunState.QUEUED, event=1, now=now)
     queue.wake(run.id)
     return run
+
+
+def _against(agent: Agent | None) -> AgentError | None:
+    """Why nothing new can be given to an agent; None where it can."""
+    if agent is None:
+        return AgentNotFound()
+    if not agent.enabled:
+        return AgentDisabled()
+    return AgentHalted(_why_halted(agent)) if vars(agent)["halted"] else None
 
 
 def _why_halted(agent: Agent) -> str:

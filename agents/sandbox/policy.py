@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -15,10 +16,10 @@ __all__ = ["FilesystemSandbox", "NetworkSandbox", "RateLimit", "ResourceLimits",
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Below the project only its data folder can be granted, never its code or its secrets.
-_PROJECT_DATA = PROJECT / "var"
-_NEVER_BELOW = tuple(Path(p) for p in ("/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/etc"))
-_NEVER_ITSELF = tuple(
-    Path("/", name)
+_PROJECT_DATA = str(PROJECT / "var")
+_NEVER_BELOW = ("/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/etc")
+_NEVER_ITSELF = frozenset(
+    f"/{name}"
     for name in ("", "bin", "home", "lib", "lib64", "opt", "root", "sbin", "srv", "tmp", "usr", "var", "var/tmp")
 )
 _SECRET_NAMES = frozenset(
@@ -29,37 +30,46 @@ _SECRET_NAMES = frozenset(
 def grantable(text: str) -> str:
     """An absolute path that may be granted, without `.` and double slashes.
 
+    Asked at each step of each run, because a folder may have become a link meanwhile: so it compares texts, which costs
+    a tenth of what `Path` does.
+
     Raises:
         ValueError: with a sentence that says why not.
     """
     if "\0" in text or text.startswith("~") or not text.startswith("/"):
         raise ValueError(f"{text!a}: write an absolute path; `~` and relative paths are not understood.")
-    if ".." in PurePosixPath(text).parts:
+    if ".." in text.split("/"):
         raise ValueError(f"{text!a}: a path can't go up with `..`.")
-    lexical = Path("/" + text.lstrip("/"))
-    for path in {lexical, lexical.resolve()}:
+    lexical = "/" + "/".join(part for part in text.split("/") if part not in {"", "."})
+    for path in {lexical, os.path.realpath(lexical)}:
         if problem := _problem(path):
             raise ValueError(f"{text!a} can't be granted: {problem}")
-    return str(lexical)
+    return lexical
 
 
-def _problem(path: Path) -> str | None:
+def _within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or something below it; both are absolute, without `.`, `..` and double slashes."""
+    return path == folder or path.startswith(folder if folder == "/" else f"{folder}/")
+
+
+def _problem(path: str) -> str | None:
     if path in _NEVER_ITSELF:
         return "it is far wider than any tool needs."
-    if tree := next((t for t in _NEVER_BELOW if path.is_relative_to(t) or t.is_relative_to(path)), None):
+    if tree := next((t for t in _NEVER_BELOW if _within(path, t) or _within(t, path)), None):
         return f"{tree} belongs to the system."
-    if secret := next((part for part in path.parts if part in _SECRET_NAMES), None):
+    if secret := next((part for part in path.split("/") if part in _SECRET_NAMES), None):
         return f"{secret} holds secrets."
     return _holds_ours(path)
 
 
-def _holds_ours(path: Path) -> str | None:
-    if PROJECT.is_relative_to(path) or (path.is_relative_to(PROJECT) and not path.is_relative_to(_PROJECT_DATA)):
+def _holds_ours(path: str) -> str | None:
+    project = str(PROJECT)
+    if _within(project, path) or (_within(path, project) and not _within(path, _PROJECT_DATA)):
         return f"it holds the project itself and its secrets; use a folder of its own, or one below {_PROJECT_DATA}."
     if path == _PROJECT_DATA:
         return "it holds the project's own data; use a folder below it."
-    places = (("the home folder", Path.home()), ("the Python installation", Path(sys.base_prefix)))
-    found = next((name for name, place in places if place.is_relative_to(path)), None)
+    places = (("the home folder", str(Path.home())), ("the Python installation", sys.base_prefix))
+    found = next((name for name, place in places if _within(place, path)), None)
     return f"it holds {found}." if found else None
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -23,7 +25,7 @@ from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Expression, Field, Model, QuerySet
+from django.db.models import BooleanField, CharField, Expression, Field, Model, QuerySet, TextField
 from django.db.models.query import get_related_populators
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.transaction import TransactionManagementError
@@ -230,21 +232,50 @@ def _instances(compiler: Any) -> Callable[[list[Any]], Any]:
 
 @dataclass(frozen=True)
 class Write:
-    """One write that waits to be run; the same text for the same shape, so that the server knows it."""
+    """One write that waits to be run; the same text for the same shape, so that the server knows it.
+
+    Where it has a `name` and returns columns, the writes behind it in one `write_all` may select from it.
+    """
 
     sql: str
     values: Sequence[Any]
+    name: str = ""
 
 
-def write_all(writes: Sequence[Write]) -> None:
-    """Run writes to different rows, in no order that they could rely on: as one statement where the database can."""
-    if len(writes) < 2 or _database().vendor != "postgresql":  # noqa: PLR2004 - what one statement alone would gain
-        for each in writes:
-            changed(each.sql, each.values)
-        return
+def joins_writes() -> bool:
+    """Whether this database runs several writes as one statement, each of which may use what the others return."""
+    return _database().vendor == "postgresql"
+
+
+def write_all(writes: Sequence[Write]) -> list[tuple[Any, ...]]:
+    """Run writes to different rows, in no order that they could rely on: as one statement where the database can.
+
+    Answers the rows that the last one returns; none where it returns none.
+    """
+    if len(writes) < 2 or not joins_writes():  # noqa: PLR2004 - what one statement alone would gain
+        answers = [execute(each.sql, each.values) for each in writes]
+        return answers[-1] if answers else []
     *others, last = writes
-    named = ", ".join(f"w{position} AS ({each.sql})" for position, each in enumerate(others))
-    changed(f"WITH {named} {last.sql}", [value for each in writes for value in each.values])
+    named = ", ".join(f"{each.name or f'w{position}'} AS ({each.sql})" for position, each in enumerate(others))
+    return execute(f"WITH {named} {last.sql}", [value for each in writes for value in each.values])
+
+
+_together: ContextVar[list[Write] | None] = ContextVar("statements_together", default=None)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Run the `insert`s of this block as one statement at its end, which is where their errors are raised.
+
+    Nothing in the block may read what it inserts.
+    """
+    waiting: list[Write] = []
+    token = _together.set(waiting)
+    try:
+        yield
+    finally:
+        _together.reset(token)
+    write_all(waiting)
 
 
 def insert(rows: Sequence[Model], *, ignore_conflicts: bool = False) -> int:
@@ -257,33 +288,63 @@ def insert(rows: Sequence[Model], *, ignore_conflicts: bool = False) -> int:
     """
     if not rows:
         return 0
-    write = insertion(rows, ignore_conflicts=ignore_conflicts)
-    stored = changed(write.sql, write.values)
+    write, waiting = insertion(rows, ignore_conflicts=ignore_conflicts), _together.get()
+    if waiting is not None and not ignore_conflicts:
+        waiting.append(write)
+        stored = len(rows)
+    else:
+        stored = changed(write.sql, write.values)
     for row in rows:
         row._state.adding = False  # noqa: SLF001 - Django's documented place for it
     return stored
 
 
-def insertion(rows: Sequence[Model], *, ignore_conflicts: bool = False) -> Write:
-    """`insert` of at least one row, for `write_all`."""
-    fields, sql = _insertion(type(rows[0]), len(rows), ignore_conflicts)
+def insertion(
+    rows: Sequence[Model], *, ignore_conflicts: bool = False, computed: tuple[tuple[str, str], ...] = ()
+) -> Write:
+    """`insert` of at least one row, for `write_all`.
+
+    `computed` names columns, each with a text of SQL that gives it; `{row}` in it is the row's place, from 0. They are
+    returned, in their order.
+    """
+    fields, sql = _insertion(type(rows[0]), len(rows), ignore_conflicts, computed)
     database = _database()
     return Write(sql, [_saved(field, row, database) for row in rows for field in fields])
 
 
+# Columns whose texts, truths and NULLs go to either database as they are, so that Django need not be asked for each.
+_BARE_FIELDS = frozenset({CharField, TextField, BooleanField})
+_BARE_TYPES = frozenset({str, bool, type(None)})
+
+
 def _saved(field: Field[Any, Any], row: Model, database: BaseDatabaseWrapper) -> Any:
+    if type(field) in _BARE_FIELDS:
+        value = vars(row).get(field.attname)
+        if type(value) in _BARE_TYPES:
+            return value
     return field.get_db_prep_save(field.pre_save(row, add=True), database)
 
 
 @lru_cache(maxsize=256)
-def _insertion(model: type[Model], count: int, ignore_conflicts: bool) -> tuple[list[Field[Any, Any]], str]:  # noqa: FBT001 - a cache's key
+def _insertion(
+    model: type[Model],
+    count: int,
+    ignore_conflicts: bool,  # noqa: FBT001 - a cache's key
+    computed: tuple[tuple[str, str], ...],
+) -> tuple[list[Field[Any, Any]], str]:
     generated = model._meta.auto_field  # noqa: SLF001 - Django's public name for it
-    fields = [field for field in model._meta.local_concrete_fields if field is not generated]  # noqa: SLF001 - as above
-    columns = ", ".join(f'"{field.column}"' for field in fields)
-    places = ", ".join(["%s"] * len(fields))
-    rows = ", ".join([f"({places})"] * count)
+    expressions = dict(computed)
+    fields = [
+        field
+        for field in model._meta.local_concrete_fields  # noqa: SLF001 - as above
+        if field is not generated and field.column not in expressions
+    ]
+    columns = ", ".join(f'"{name}"' for name in (*expressions, *(field.column for field in fields)))
+    places = ", ".join([*expressions.values(), *["%s"] * len(fields)])
+    rows = ", ".join("({})".format(places.replace("{row}", str(position))) for position in range(count))
     unless = " ON CONFLICT DO NOTHING" if ignore_conflicts else ""
-    return fields, f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES {rows}{unless}'  # noqa: SLF001 - as above
+    returned = " RETURNING {}".format(", ".join(expressions)) if expressions else ""
+    return fields, f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES {rows}{unless}{returned}'  # noqa: SLF001 - as above
 
 
 def update(model: type[Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
