@@ -8,45 +8,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import random
 import sys
 import time
 from dataclasses import replace
-from datetime import timedelta
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-
-def house_of_demo() -> Any:
-    """The tests' house, on the demo's people and tenant."""
-    from django.utils import timezone  # noqa: PLC0415 - models can be read after setup only
-
-    from routekit_site.tenancy.models import Tenant, User  # noqa: PLC0415
-    from tests.fixtures.gates import House  # noqa: PLC0415
-
-    people = {user.username: user for user in User.objects.all()}
-    cast_of_demo = SimpleNamespace(acme=Tenant.objects.get(slug="acme"), **people)
-    return House(cast("Any", cast_of_demo), timezone.now(), itertools.count(1))
-
-
-def opened(house: Any, number: int) -> Any:
-    """One more gate: a text of some lines, with something to mask in it."""
-    text = "".join(f"line {line} for mara.lind@example.org\n" for line in range(number % 20 + 1))
-    return house.open({"path": f"reports/{number}.txt", "text": text})
+from tests.fixtures import demo_gates
 
 
 def tell(what: str, gate: Any) -> None:
     print(json.dumps({"what": what, "gate": str(gate), "at": time.time()}), flush=True)
-
-
-def fill(house: Any, rows: int) -> None:
-    """Open so many, one a second until now; all in one transaction, since nobody looks yet."""
-    from django.db import transaction  # noqa: PLC0415
-
-    with transaction.atomic():
-        for number in range(rows):
-            opened(replace(house, now=house.now - timedelta(seconds=rows - number)), number)
 
 
 def move(house: Any, a_second: int) -> None:
@@ -63,7 +35,7 @@ def move(house: Any, a_second: int) -> None:
         due += 1 / a_second
         time.sleep(max(0.0, due - time.monotonic()))
         if number % 5 == 1:
-            found = opened(replace(house, now=timezone.now()), number)
+            found = demo_gates.opened(replace(house, now=timezone.now()), number)
             waiting.append((found.gate.run_id, found.gate.id))
             tell("opened", found.gate.id)
         elif number % 5 == 3:
@@ -107,12 +79,9 @@ def claim(gate_id: Any, person: Any, *, on: bool) -> None:
 
 def main() -> None:
     """Run one of the two commands."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "routekit_site.settings")
-    import django  # noqa: PLC0415
-
-    django.setup()
+    demo_gates.set_up()
     command, number = sys.argv[1], int(sys.argv[2])
-    {"fill": fill, "move": move}[command](house_of_demo(), number)
+    {"fill": demo_gates.fill, "move": move}[command](demo_gates.house_of_demo(), number)
 
 
 if __name__ == "__main__":

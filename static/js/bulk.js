@@ -1,8 +1,10 @@
 // Several calls with one reason: each goes the way of a single decision, and each outcome is reported by itself.
 
+import { gathered } from "./later.js";
 import { on, rowOf } from "./rows.js";
 import { postForm } from "./server.js";
 
+const LATER = 200;
 const bar = document.getElementById("bulk");
 const sheet = document.getElementById("bulk-sheet");
 const list = document.getElementById("rows");
@@ -74,7 +76,7 @@ function ask(kind) {
 export function startBulk(whenDecided) {
   decided = whenDecided;
   list.addEventListener("change", show);
-  on("change", show);
+  on("change", gathered(show, LATER));
   bar.addEventListener("click", (event) => {
     const kind = event.target.closest("[data-bulk]")?.dataset.bulk;
     if (kind === "clear") {

@@ -20,6 +20,11 @@ function fetchPart(url) {
   return getPage(`${url}?part=1`);
 }
 
+export function articleOf(id) {
+  const article = pane.querySelector("article");
+  return article?.dataset.id === id ? article : null;
+}
+
 export function shownId() {
   const article = pane.querySelector("article");
   return article && article.getAttribute("aria-busy") !== "true" ? article.dataset.id : null;

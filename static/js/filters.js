@@ -1,5 +1,6 @@
 // The filter above the list works while typing; snoozed calls stay out of the list until this person's snooze is over.
 
+import { gathered } from "./later.js";
 import { all, on } from "./rows.js";
 import { postForm } from "./server.js";
 import { serverNow } from "./times.js";
@@ -12,7 +13,6 @@ const empty = document.getElementById("empty");
 const snoozedLine = document.getElementById("snoozed");
 let showSnoozed = false;
 let words = [];
-let due = 0;
 
 function isAsleep(row) {
   const { asleep, state } = row.dataset;
@@ -31,8 +31,6 @@ function applyTo(row) {
 }
 
 export function apply() {
-  cancelAnimationFrame(due);
-  due = 0;
   words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
   let visible = 0;
   let sleeping = 0;
@@ -47,10 +45,8 @@ export function apply() {
   snoozedLine.querySelector("button").textContent = showSnoozed ? `Hide ${sleeping} snoozed` : `${sleeping} snoozed: show`;
 }
 
-// Many changes in one frame cost one look at the list.
-function soon() {
-  if (due === 0) due = requestAnimationFrame(apply);
-}
+// A row that comes is filtered as it comes; how many there are is counted once for many of them.
+const soon = gathered(apply, 100);
 
 export async function snooze(row) {
   const on = !isAsleep(row);

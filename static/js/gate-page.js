@@ -25,7 +25,7 @@ decisions.startDecisions();
 decisions.attach(article);
 // Decided here or elsewhere: the page shows how it stands.
 decisions.onDecided(() => location.reload());
-startPresence();
+startPresence((id) => (id === article.dataset.id ? [article] : []));
 startReveals();
 startClaims();
 showing(article);

@@ -24,9 +24,10 @@ export function showLookers(element) {
   }));
 }
 
-export function startPresence() {
+// `find(id)` answers with the elements that show a call.
+export function startPresence(find) {
   on("presence", ({ subject, people: names }) => {
     people.set(subject, others(names));
-    for (const element of document.querySelectorAll(`[data-id="${CSS.escape(subject)}"]`)) showLookers(element);
+    for (const element of find(subject)) showLookers(element);
   });
 }

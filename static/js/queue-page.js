@@ -9,6 +9,7 @@ import { on as onFeed } from "./feed.js";
 import { apply, focusFilter, snooze, startFilters } from "./filters.js";
 import { startGuard } from "./guard.js";
 import { startKeys } from "./keys.js";
+import { gathered } from "./later.js";
 import { showCount } from "./notify.js";
 import { startPresence } from "./presence.js";
 import { startReveals } from "./reveal.js";
@@ -32,9 +33,11 @@ function isWide() {
   return getComputedStyle(pane).display !== "none";
 }
 
+const tellCount = gathered(() => showCount(total), 100);
+
 function count(change) {
   total = Math.max(0, total + change);
-  showCount(total);
+  tellCount();
   // A long queue is not all on the page: fetch the rest when what is here is done.
   if (total > rows.countNew() && !rows.all().some((row) => row.dataset.state === "pending")) reload();
 }
@@ -218,7 +221,7 @@ startGuard();
 decisions.startDecisions();
 decisions.onDecided(decided);
 startBulk((id, state) => decided(id, { kind: null, state }));
-startPresence();
+startPresence((id) => [rows.rowOf(id), detail.articleOf(id)].filter(Boolean));
 startReveals();
 startClaims((id) => { if (rows.rowOf(id)) ask(id); });
 startKeys(TABLE, decisions.mayAct);

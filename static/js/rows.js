@@ -2,6 +2,7 @@
 
 import { shown } from "./chips.js";
 import { disarm } from "./guard.js";
+import { afterPaint } from "./later.js";
 import { setTime, tick } from "./times.js";
 
 const LINGER = 4000;
@@ -14,8 +15,11 @@ const held = new Map();
 const listeners = { select: [], change: [], fill: [] };
 const settledAt = new Map();
 const astray = new Set();
+const kept = new WeakMap();
+const afterwards = afterPaint();
 const byId = new Map([...list.children].map((row) => [row.dataset.id, row]));
 let selected = null;
+let marked = null;
 let elsewhere = null;
 
 export function on(kind, listener) {
@@ -48,14 +52,15 @@ export function isKnown(id) {
 
 export function select(row, { focus = false } = {}) {
   if (!row || row === selected) return;
-  for (const link of list.querySelectorAll("[aria-current]")) link.removeAttribute("aria-current");
+  marked?.removeAttribute("aria-current");
   selected = row;
-  const link = row.querySelector("a");
-  link.setAttribute("aria-current", "true");
-  if (focus) link.focus({ preventScroll: true });
+  marked = row.querySelector("a");
+  marked.setAttribute("aria-current", "true");
+  if (focus) marked.focus({ preventScroll: true });
   row.scrollIntoView({ block: "nearest" });
   disarm();
-  tell("select", row);
+  // The mark is drawn first: the call itself takes longer to lay out than a key may wait for its answer.
+  afterwards(() => tell("select", selected));
 }
 
 // The row before (-1) or after (1) the selected one among those that wait.
@@ -73,7 +78,18 @@ export function move(direction) {
   select(neighbour(direction) ?? (stuck ? neighbour(-direction) : null), { focus: true });
 }
 
+// Whether nothing has changed but who has claimed the call: most of what comes for a row that is there.
+function isSame(before, data) {
+  return before && Object.keys(data).every((name) => name === "claimed_by" || before[name] === data[name]);
+}
+
 function fill(row, data) {
+  const same = isSame(kept.get(row), data);
+  kept.set(row, data);
+  if (same) {
+    showClaim(row, data.claimed_by);
+    return;
+  }
   const { dataset } = row;
   Object.assign(dataset, {
     id: data.id, state: data.state, risk: data.risk, rank: data.risk_rank, opened: data.opened_at,
@@ -224,6 +240,7 @@ export function settle(id, state) {
   const row = rowOf(id);
   if (!row || row.dataset.state === state) return;
   row.dataset.state = state;
+  kept.delete(row);
   row.classList.add("settled");
   const left = row.querySelector(".expiry time");
   delete left.dataset.time;

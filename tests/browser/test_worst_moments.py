@@ -155,3 +155,8 @@ def test_shortcuts_can_be_switched_off(live_queue: Callable[..., Page], alice: D
     expect(rita.locator("#decide .approve kbd")).to_be_hidden()
     rita.click("#decide .approve")
     expect(rita.locator(f'.row[data-id="{gate}"]')).to_have_attribute("data-state", "approved")
+    # On again, for whoever comes after: the setting is hers, not this page's.
+    rita.click("summary:has-text('Rita Rossi')")
+    rita.click("[data-open-keys]")
+    with rita.expect_response("**/settings/keys/"):
+        rita.check("#keys-on")
