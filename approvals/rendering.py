@@ -18,7 +18,7 @@ Mark = Callable[[bytes], str]
 
 # Raised with every change of what a value is rendered to (a test notices). The web tier renders a waiting call's
 # arguments again before it takes a decision, and compares only what was rendered by the same code.
-RENDERING = 1
+RENDERING = 2
 
 # Above this many escapes in one block they go inline, so that hostile text can't blow a page up sixtyfold.
 ESCAPES_SET_APART = 2000
@@ -54,11 +54,21 @@ class RedactorLike(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a raw text: shown as it is, or masked (`label` is set)."""
+    """A piece of a raw text: shown as it is, or masked (`label` is set).
+
+    Of a document inside a text `raw` is as the redactor wrote it again, empty where something is masked; `value` is
+    what is masked there, read from the document.
+    """
 
     raw: str
     label: str | None = None
     mark: str = ""
+    value: str = ""
+
+    @property
+    def hidden(self) -> str:
+        """What a masked part hides."""
+        return self.value or self.raw
 
 
 @dataclass(frozen=True)
@@ -168,10 +178,38 @@ class Renderer:
             return [Part(raw, _token_label(whole), self._mark(raw.encode("utf-8", "surrogatepass")))]
         parts: list[Part] = []
         last = 0
-        for match in _TOKEN.finditer(redacted):
-            parts += [Part(redacted[last : match.start()]), Part("", _token_label(match))]
+        for match, value in self._tokens_in(raw, redacted):
+            mark = self._mark(value.encode("utf-8", "surrogatepass")) if value else ""
+            parts += [Part(redacted[last : match.start()]), Part("", _token_label(match), mark, value)]
             last = match.end()
         return [part for part in [*parts, Part(redacted[last:])] if part.raw or part.label]
+
+    def _tokens_in(self, raw: str, redacted: str) -> list[tuple[re.Match[str], str]]:
+        """The redactor's tokens in a text, each with what it stands for; empty where that can't be told for certain."""
+        found = list(_TOKEN.finditer(redacted))
+        masked = [part for part in self._inside(raw, redacted) if part.label is not None]
+        if [part.label for part in masked] != [_token_label(match) for match in found]:
+            return [(match, "") for match in found]
+        return [(match, part.hidden) for match, part in zip(found, masked, strict=True)]
+
+    def _inside(self, raw: str, redacted: str) -> Iterator[Part]:
+        """The parts of all names and values of a JSON document that is a text, in its order."""
+        try:
+            documents = json.loads(raw), json.loads(redacted)
+        except (ValueError, RecursionError):
+            return
+        yield from self._leaves(*documents)
+
+    def _leaves(self, raw: Any, redacted: Any) -> Iterator[Part]:
+        if isinstance(raw, dict) and isinstance(redacted, dict) and len(raw) == len(redacted):
+            for (name, old), (shown, new) in zip(raw.items(), redacted.items(), strict=True):
+                yield from self.parts(name, shown)
+                yield from self._leaves(old, new)
+        elif isinstance(raw, list) and isinstance(redacted, list) and len(raw) == len(redacted):
+            for old, new in zip(raw, redacted, strict=True):
+                yield from self._leaves(old, new)
+        elif isinstance(redacted, str):
+            yield from self.parts(raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False), redacted)
 
     def _json(self, raw: Any, redacted: Any, indent: str) -> Iterator[Part]:
         if isinstance(raw, Mapping) and isinstance(redacted, Mapping) and len(raw) == len(redacted):

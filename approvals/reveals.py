@@ -149,7 +149,7 @@ def masked_of(gate: ApprovalGate) -> list[MaskedValue]:
 
 
 def _chips(presentation: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
-    """(argument, chip) for each chip that has a mark: what is masked inside of another document has none."""
+    """(argument, chip) for each chip that has a mark: one has none where what it hides can't be told for certain."""
     for argument in presentation["arguments"]:
         for segment in argument["block"]["segments"]:
             if segment["kind"] == "chip" and segment["mark"]:
@@ -172,7 +172,7 @@ def _raw(gate: ApprovalGate, shown: MaskedValue) -> Revealed:
         raise Tampered
     for argument, part in masked_parts(gate.tenant_id, stored_binding(gate).arguments):
         if (argument, part.mark) == (shown.argument, shown.mark):
-            return Revealed(argument, shown.label, part.raw)
+            return Revealed(argument, shown.label, part.hidden)
     stale = redactor_version(gate.tenant_id) != gate.redactor_version
     raise RevealStale if stale else NothingMasked
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ from approvals.presentation import (
 )
 from approvals.rendering import RENDERING, Renderer
 from approvals.types import Reversibility, ToolPermission
+from routekit_site.tenancy.encryption import fingerprint
 from tests.fixtures.cast import Cast
 from tests.fixtures.gates import WRITE_FILE, verdict
 from traces import redactors
@@ -151,6 +153,32 @@ def test_values_are_masked_as_typed_chips_and_equal_ones_bear_equal_marks(cast: 
     assert block["masked"] == 3
     assert "masked" in warned(view)
     assert "liddell" not in json.dumps(view.data)
+
+
+def test_a_value_inside_an_encoded_document_has_its_chip_and_the_same_mark(cast: Cast) -> None:
+    inner = json.dumps({"to": ["alice.liddell@example.com", "x"], "password": "tea-at-four"})
+    text = json.dumps({"note": "for mad.hatter@example.com", "body": inner})
+    plain = argument(shown(cast, {"path": "a", "text": "alice.liddell@example.com"}), "text")["block"]
+    for arguments in ({"path": "a", "text": text}, {"path": "a", "text": {"deeper": [text]}}):
+        block = argument(shown(cast, arguments), "text")["block"]
+        chips = [segment for segment in block["segments"] if segment["kind"] == "chip"]
+        assert [chip["label"] for chip in chips] == ["email", "email", "generic secret"]
+        assert all(re.fullmatch("[0-9a-f]{16}", chip["mark"]) for chip in chips)
+        assert chips[1]["mark"] == plain["segments"][0]["mark"] != chips[0]["mark"]
+        assert "hatter" not in json.dumps(block)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": "[EMAIL] alice.liddell@example.com"}', '{"a": "alice.liddell@example.com", "a": 1, "b": "x@y.example"}'],
+)
+def test_a_document_that_could_be_read_in_two_ways_is_masked_without_a_wrong_mark(cast: Cast, text: str) -> None:
+    block = argument(shown(cast, {"path": "a", "text": text}), "text")["block"]
+    known = {fingerprint(cast.acme.pk, raw)[:16] for raw in (b"alice.liddell@example.com", b"x@y.example")}
+    chips = [segment for segment in block["segments"] if segment["kind"] == "chip"]
+    assert chips
+    assert {chip["mark"] for chip in chips} <= {"", *known}
+    assert "liddell" not in json.dumps(block)
 
 
 def test_marks_of_another_tenant_differ(cast: Cast) -> None:
@@ -370,4 +398,4 @@ def test_a_change_of_rendering_raises_its_number() -> None:
     value = {"b": [1, 2.5, None, True, {"z": "line\nfeed\u202e", "é": []}], "a": {}}
     blocks = [renderer.text("a\u200bb\tc\n\u27e6 d\r"), renderer.text(""), renderer.value(value, value)]
     digest = view_digest_of({"blocks": [block.as_dict() for block in blocks]})
-    assert (RENDERING, digest) == (1, "7d6a87d640b0c63f26c89b770aba191d87b188d1fe0d384d2c66dbfb5dc8f1dd")
+    assert (RENDERING, digest) == (2, "7d6a87d640b0c63f26c89b770aba191d87b188d1fe0d384d2c66dbfb5dc8f1dd")

@@ -47,6 +47,15 @@ def test_one_value_is_shown_to_one_person_and_stored_by_nobody(client_of: Client
         assert ADDRESS not in rita.get(page).text
 
 
+def test_a_value_inside_an_encoded_document_is_shown_like_any_other(client_of: ClientOf, house: House) -> None:
+    text = json.dumps({"to": OTHER, "inner": json.dumps({"cc": ADDRESS})})
+    opened, rita = house.open({"path": "a.json", "text": text}), client_of(house.cast.rita)
+    first, second = marks(rita, opened)
+    assert ask(rita, opened, first).json()["value"] == OTHER
+    assert ask(rita, opened, second).json()["value"] == ADDRESS
+    assert not [row for row in everything_stored() if ADDRESS in row or OTHER in row]
+
+
 def everything_stored() -> list[str]:
     """All that the database holds about it, as text."""
     rows = [*Reveal.objects.values(), *TraceEvent.objects.values(), *LedgerEntry.objects.values()]
