@@ -21,6 +21,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest
 
 from routekit_site.tenancy.models import Membership, User
+from routekit_site.tenancy.session_store import SessionStore
+from routekit_site.tenancy.signing_in import announce_sign_in
 
 # A terminal can't ask for a passkey, and a password alone must not stand in for what a browser asks besides.
 SECOND_STEP = "This account signs in with a second step, which a terminal can't take. Use the browser."
@@ -41,8 +43,11 @@ class PersonCommand(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        user = self._sign_in(options["person"], from_input=options["password_stdin"])
+        user = self._person(options["person"], from_input=options["password_stdin"])
         membership = _membership(user, options["tenant"])
+        request = _at_terminal()
+        request.session = SessionStore()
+        announce_sign_in(request, user, "terminal of the demo" if settings.DEMO else "password at a terminal")
         try:
             self.act(user, membership, options)
         except self.answers as error:
@@ -58,7 +63,7 @@ class PersonCommand(BaseCommand):
         """One JSON document on standard output; times in ISO 8601."""
         self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, cls=DjangoJSONEncoder))
 
-    def _sign_in(self, name: str, *, from_input: bool) -> User:
+    def _person(self, name: str, *, from_input: bool) -> User:
         if settings.DEMO:
             known = User.objects.filter(username=name, is_active=True).first()
             if known is None:
@@ -66,14 +71,19 @@ class PersonCommand(BaseCommand):
                 raise CommandError(message)
             return known
         password = sys.stdin.readline().rstrip("\n") if from_input else getpass.getpass(f"Password of {name}: ")
-        request = HttpRequest()
-        request.META.update({"REMOTE_ADDR": "127.0.0.1", "HTTP_USER_AGENT": "manage.py"})
-        user = authenticate(request, username=name, password=password)
+        user = authenticate(_at_terminal(), username=name, password=password)
         if not isinstance(user, User):
             raise CommandError(REFUSED)
         if Authenticator.objects.filter(user=user).exists():
             raise CommandError(SECOND_STEP)
         return user
+
+
+def _at_terminal() -> HttpRequest:
+    """What stands for a request where there is none."""
+    request = HttpRequest()
+    request.META.update({"REMOTE_ADDR": "127.0.0.1", "HTTP_USER_AGENT": "manage.py"})
+    return request
 
 
 def _membership(user: User, slug: str | None) -> Membership:

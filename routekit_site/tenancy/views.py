@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib.auth import login
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.views.decorators.cache import never_cache
@@ -22,6 +23,7 @@ from routekit_site.tenancy.errors import NotVisible
 from routekit_site.tenancy.middleware import SESSION_KEY, TenantRequest
 from routekit_site.tenancy.provider import leads_to_provider
 from routekit_site.tenancy.responses import signed_in
+from routekit_site.tenancy.signing_in import announce_sign_in
 
 
 class SignIn(LoginView):
@@ -55,7 +57,9 @@ def demo_sign_in(request: HttpRequest) -> HttpResponse:
     if found is None:
         message = "The demo has no such account."
         raise Http404(message)
-    login(request, found.user, backend="django.contrib.auth.backends.ModelBackend")
+    with transaction.atomic():
+        login(request, found.user, backend="django.contrib.auth.backends.ModelBackend")
+        announce_sign_in(request, found.user, "demo button")
     return HttpResponseRedirect(local_page(request, request.POST.get("next", "")))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authenticator_added, authenticator_removed
 from django.core.cache import cache
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from routekit_site.tenancy.models import Membership, Tenant, User
 from tests.fixtures.cast import PASSWORD, Cast
 from traces import ledger, sign_ins, tasks
+from traces.errors import LedgerWriteFailed
 from traces.kinds import LedgerKind
 from traces.models import LedgerEntry
 
@@ -117,3 +121,52 @@ def test_a_name_that_is_an_address_is_not_kept(cast: Cast) -> None:
     assert attempt(address, PASSWORD) == 302
     assert noted(cast.acme) == [(f"account {cast.rita.pk}", "sign-in")]
     assert "mara" not in str(list(LedgerEntry.objects.values()))
+
+
+def ways(tenant: Tenant) -> list[str]:
+    found = LedgerEntry.objects.filter(tenant=tenant, kind=LedgerKind.SIGN_IN).order_by("number")
+    return [ledger.facts_of(entry)["by"] for entry in found]
+
+
+def test_a_click_on_a_button_of_the_demo_is_a_sign_in(cast: Cast, settings: Settings) -> None:
+    settings.DEMO = True
+    assert Client().post("/demo/sign-in/", {"username": "rita"}).status_code == 302
+    assert noted(cast.acme) == [("rita", "sign-in")]
+    assert ways(cast.acme) == ["demo button"]
+    assert Client().post("/demo/sign-in/", {"username": "nobody"}).status_code == 404
+    assert LedgerEntry.objects.count() == 1
+
+
+def test_nobody_comes_in_by_a_button_when_it_cannot_be_noted(
+    cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DEMO = True
+
+    def fails(**_kwargs: Any) -> None:
+        raise LedgerWriteFailed
+
+    monkeypatch.setattr("traces.sign_ins.ledger.append", fails)
+    client = Client(raise_request_exception=False)
+    assert client.post("/demo/sign-in/", {"username": cast.rita.username}).status_code >= 500
+    assert client.get("/queue/").status_code == 302
+
+
+@pytest.mark.parametrize(("demo", "way"), [(False, "password at a terminal"), (True, "terminal of the demo")])
+def test_a_command_that_acts_for_a_person_is_a_sign_in(
+    cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch, *, demo: bool, way: str
+) -> None:
+    settings.DEMO = demo
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    call_command("runs", "--as", "rita", "--password-stdin", stdout=io.StringIO())
+    assert noted(cast.acme) == [("rita", "sign-in")]
+    assert ways(cast.acme) == [way]
+
+
+def test_a_wrong_password_at_a_terminal_is_a_failed_one(
+    cast: Cast, rung: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("wrong\n"))
+    with pytest.raises(CommandError):
+        call_command("runs", "--as", "rita", "--password-stdin", stdout=io.StringIO())
+    assert rung == [{"user_id": cast.rita.pk, "act": "failed sign-in"}]
+    assert noted(cast.acme) == []
