@@ -130,6 +130,7 @@ class Environment(BaseSettings):
     proxies: int = Field(default=0, ge=0, le=10)
     submit_rate: str = "120/minute"
     decide_rate: str = "600/minute"
+    sockets_per_person: int = Field(default=20, ge=1, le=100_000)
     reauthenticate_minutes: int = Field(default=15, ge=1, le=1440)
     session_idle_minutes: int = Field(default=120, ge=5, le=1440)
     session_hours: int = Field(default=12, ge=1, le=720)

@@ -19,9 +19,9 @@ from routekit_site.tenancy.access import can_capability
 from routekit_site.tenancy.errors import AlreadyMember, InvitationOver, LastAdmin, NotVisible
 from routekit_site.tenancy.models import Invitation, Membership, Tenant, User
 from routekit_site.tenancy.roles import Capability, Role
-from traces import ledger
+from traces import ledger, live
 from traces.errors import NoTransaction
-from traces.kinds import LedgerKind
+from traces.kinds import FeedTopic, LedgerKind
 
 INVITATION_DAYS = 7
 
@@ -62,10 +62,11 @@ def give_role(
         _check_others(found)
     Membership.objects.update_or_create(user=user, tenant=tenant, defaults={"role": role})
     _note(tenant, actor, now, person=user.get_username(), before=before, after=role.value)
+    _announce(tenant, user, role.value, now)
 
 
 def remove(membership: Membership, *, actor: str, now: datetime, even_the_last: bool = False) -> None:
-    """End a membership. Sockets of the person's close within seconds, pages find nothing at the next request.
+    """End a membership. Sockets of the person's close at once, pages find nothing at the next request.
 
     Raises:
         LastAdmin: nobody else administers the tenant, and `even_the_last` was not said.
@@ -79,6 +80,7 @@ def remove(membership: Membership, *, actor: str, now: datetime, even_the_last: 
         _check_others(found)
     found.delete()
     _note(found.tenant, actor, now, person=found.user.get_username(), before=found.role, after=None)
+    _announce(found.tenant, found.user, None, now)
 
 
 def invite(tenant: Tenant, role: Role, *, by: User, now: datetime) -> tuple[Invitation, str]:
@@ -132,6 +134,7 @@ def accept(secret: str, user: User, *, now: datetime) -> Membership:
     made = Membership.objects.create(tenant=tenant, user=user, role=invitation.role)
     by = invitation.created_by.get_username()
     _note(tenant, user.get_username(), now, person=user.get_username(), before=None, after=made.role, invited_by=by)
+    _announce(tenant, user, made.role, now)
     return made
 
 
@@ -180,6 +183,12 @@ def _check_others(membership: Membership) -> None:
 
 def _note(tenant: Tenant, actor: str, now: datetime, **facts: str | None) -> None:
     _tell(tenant, actor, now, act="membership", **facts)
+
+
+def _announce(tenant: Tenant, user: User, role: str | None, now: datetime) -> None:
+    """Tell open pages who is what now; the hub asks at once who may still listen."""
+    facts: dict[str, int | str | None] = {"person": user.pk, "role": role}
+    live.announce(tenant_id=tenant.pk, topic=FeedTopic.MEMBERSHIP, subject_id=str(user.pk), facts=facts, now=now)
 
 
 def _tell(tenant: Tenant, actor: str, now: datetime, **facts: str | int | None) -> None:

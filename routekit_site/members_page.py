@@ -52,7 +52,17 @@ class TenantForm(forms.Form):
     """A new tenant's names."""
 
     name = forms.CharField(max_length=120)
-    slug = forms.SlugField(max_length=60)
+    slug = forms.SlugField(
+        max_length=60,
+        error_messages={"invalid": "Only letters without accents, digits, _ and - stand in a short name."},
+    )
+
+    def clean_slug(self) -> str:
+        """Refuse one that is taken; of two that come at once, the database refuses the second."""
+        slug: str = self.cleaned_data["slug"]
+        if Tenant.objects.filter(slug=slug).exists():
+            raise ValidationError("There is a tenant of this short name already.")
+        return slug
 
 
 def _tenant(request: TenantRequest) -> Tenant:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import dj_database_url
 from csp.constants import NONE, SELF
 
-from routekit_site import env
+from routekit_site import connections, env
 
 ENVIRONMENT = env.load()
 
@@ -87,37 +85,7 @@ TEMPLATES = [
 
 # Database -----------------------------------------------------------------------------------------------------------
 
-_SQLITE_OPTIONS: dict[str, Any] = {
-    "transaction_mode": "IMMEDIATE",
-    "timeout": 20,
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-}
-
-
-def _database() -> dict[str, Any]:
-    if ENVIRONMENT.database_url is None:
-        ENVIRONMENT.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = ENVIRONMENT.data_dir / "routekit.sqlite3"
-        return {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": name,
-            "OPTIONS": _SQLITE_OPTIONS,
-        }
-    parsed: dict[str, Any] = dict(dj_database_url.parse(ENVIRONMENT.database_url.get_secret_value()))
-    if "sqlite" in parsed["ENGINE"]:
-        return parsed | {"OPTIONS": _SQLITE_OPTIONS}
-    # How many uses make a statement worth keeping on the server; `tenancy.statements` keeps its own from the first on.
-    options = {**parsed.get("OPTIONS", {}), "prepare_threshold": 5}
-    # Daphne runs each request in a thread of its own, whose connection would be lost with it: the web tier shares a
-    # pool. A worker's threads or processes live long and keep one connection each.
-    if ENVIRONMENT.database_pool:
-        pool = {"min_size": 1, "max_size": ENVIRONMENT.database_pool, "timeout": 5}
-        # Looked at as it is taken out: else the first requests after a restart of the server would meet dead ones.
-        return parsed | {"OPTIONS": {**options, "pool": pool}, "CONN_HEALTH_CHECKS": True}
-    return parsed | {"OPTIONS": options, "CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
-
-
-DATABASES = {"default": _database()}
+DATABASES = {"default": connections.database(ENVIRONMENT)}
 
 # Sign-in ------------------------------------------------------------------------------------------------------------
 
@@ -181,27 +149,8 @@ AXES_VERBOSE = False
 
 REDIS_URL = ENVIRONMENT.redis_url.get_secret_value() if ENVIRONMENT.redis_url else None
 
-if REDIS_URL:
-    CACHES: dict[str, Any] = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": REDIS_URL,
-            "KEY_PREFIX": "routekit",
-            "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
-        }
-    }
-    # A socket time-out would close idle browsers' sockets after seconds (channels_redis #422).
-    _LAYER_HOST: dict[str, Any] = {"address": REDIS_URL, "socket_timeout": None}
-    CHANNEL_LAYERS: dict[str, Any] = {
-        "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            # Redis has one publish-subscribe space for all its database numbers: the prefix keeps two sites apart.
-            "CONFIG": {"hosts": [_LAYER_HOST], "prefix": f"routekit{urlsplit(REDIS_URL).path.replace('/', '-')}"},
-        }
-    }
-else:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-    CHANNEL_LAYERS = {"default": {"BACKEND": "traces.channel_layer.ThreadSafeInMemoryChannelLayer"}}
+CACHES = {"default": connections.cache(REDIS_URL)}
+CHANNEL_LAYERS = {"default": connections.channel_layer(REDIS_URL)}
 
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
@@ -234,31 +183,7 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 EMAIL_TIMEOUT = 5
 DEFAULT_FROM_EMAIL = ENVIRONMENT.email_from
 SERVER_EMAIL = ENVIRONMENT.email_from
-
-
-def _mail_server(url: str) -> dict[str, Any]:
-    """Django's settings for `smtp://user:password@host:port`: STARTTLS from there on, TLS at once with `smtps`."""
-    parts = urlsplit(url)
-    at_once = parts.scheme == "smtps"
-    return {
-        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-        "EMAIL_HOST": parts.hostname or "localhost",
-        "EMAIL_PORT": parts.port or (465 if at_once else 587),
-        "EMAIL_HOST_USER": unquote(parts.username or ""),
-        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
-        "EMAIL_USE_SSL": at_once,
-        # A server without a password, on this host or the next, often speaks no TLS; a password is never sent in clear.
-        "EMAIL_USE_TLS": not at_once and bool(parts.username),
-    }
-
-
-if ENVIRONMENT.email_url:
-    globals().update(_mail_server(ENVIRONMENT.email_url.get_secret_value()))
-elif DEMO:
-    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-    EMAIL_FILE_PATH = ENVIRONMENT.data_dir / "mail"
-else:
-    EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+globals().update(connections.mail(ENVIRONMENT))
 # Where nothing is set up, nobody is offered e-mails.
 ROUTEKIT_SENDS_EMAIL = ENVIRONMENT.email_url is not None or DEMO
 
@@ -280,6 +205,7 @@ ROUTEKIT_DATA_DIR = ENVIRONMENT.data_dir
 ROUTEKIT_BIND = ENVIRONMENT.bind
 ROUTEKIT_SUBMIT_RATE = ENVIRONMENT.submit_rate
 ROUTEKIT_DECIDE_RATE = ENVIRONMENT.decide_rate
+ROUTEKIT_SOCKETS_PER_PERSON = ENVIRONMENT.sockets_per_person
 ROUTEKIT_PROXIES = ENVIRONMENT.proxies
 ROUTEKIT_SESSION_IDLE_SECONDS = ENVIRONMENT.session_idle_minutes * 60
 ROUTEKIT_SESSION_SECONDS = ENVIRONMENT.session_hours * 3600
@@ -287,18 +213,7 @@ ROUTEKIT_REAUTHENTICATE_SECONDS = ENVIRONMENT.reauthenticate_minutes * 60
 ROUTEKIT_WEBHOOK_HOSTS = ENVIRONMENT.webhook_hosts
 ROUTEKIT_OPENAI_API_KEY = ENVIRONMENT.openai_api_key
 ROUTEKIT_OPENAI_BASE_URL = ENVIRONMENT.openai_base_url
-
-
-def _site_url() -> str:
-    """Where people open the site, for links in e-mails and webhooks: as set, or the best guess."""
-    if ENVIRONMENT.site_url:
-        return ENVIRONMENT.site_url
-    if ENVIRONMENT.trusted_origins:
-        return ENVIRONMENT.trusted_origins[0].rstrip("/")
-    return f"http://{ENVIRONMENT.bind}" if DEMO else f"http{'s' * ENVIRONMENT.https}://{ENVIRONMENT.allowed_hosts[0]}"
-
-
-ROUTEKIT_SITE_URL = _site_url()
+ROUTEKIT_SITE_URL = connections.site_url(ENVIRONMENT)
 
 # Pages, static files, language --------------------------------------------------------------------------------------
 

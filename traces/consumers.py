@@ -117,6 +117,7 @@ async def feed(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     Refused in the handshake (403): nobody signed in, no member of the tenant, a page of another origin. Closed later
     with 4403 when the membership or its right to see all ends, 4401 with the session or the account, 4013 when the
     browser reads too slowly (come back and catch up), 4008 for messages that are none of the protocol's.
+    Closed at once with 4429: too many sockets of one person in this process.
     """
     await receive()
     hub = current_hub()
@@ -128,9 +129,16 @@ async def feed(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if socket is None:
         await send({"type": "websocket.close", "code": Close.NO_MEMBER})
         return
+    # What is closed in the handshake tells a page nothing but 1006: so this one is let in, and told why it must go.
     await send({"type": "websocket.accept"})
+    if not hub.admit(socket):
+        await send({"type": "websocket.close", "code": Close.TOO_MANY})
+        return
     after = _number(parse_qs(scope["query_string"].decode("latin1")).get("after", [""])[0])
-    await _serve(socket, hub, receive, after)
+    try:
+        await _serve(socket, hub, receive, after)
+    finally:
+        hub.dismiss(socket)
 
 
 async def nothing_here(scope: dict[str, Any], receive: Receive, send: Send) -> None:

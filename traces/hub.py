@@ -14,17 +14,19 @@ import contextlib
 import logging
 import threading
 import weakref
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.db import close_old_connections, connections
 from django.utils import timezone
 
 from traces import live, meters
 from traces.feed_access import Gone, still_reading
+from traces.kinds import FeedTopic
 from traces.notifier import GROUP
 from traces.presence import Looks
 from traces.sockets import Close, Frame, Socket, encode, frame_of
@@ -99,6 +101,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._feeds: dict[int, Feed] = {}
+        self._open: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(_DATABASE_THREADS, thread_name_prefix="feed")
 
@@ -113,6 +116,21 @@ class Hub:
                 close_old_connections()
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def admit(self, socket: Socket) -> bool:
+        """Count a socket in, unless its person has `ROUTEKIT_SOCKETS_PER_PERSON` of them open in this process."""
+        person = socket.reader.user_id
+        if self._open[person] >= settings.ROUTEKIT_SOCKETS_PER_PERSON:
+            return False
+        self._open[person] += 1
+        return True
+
+    def dismiss(self, socket: Socket) -> None:
+        """Count a socket out that was counted in."""
+        person = socket.reader.user_id
+        self._open[person] -= 1
+        if not self._open[person]:
+            del self._open[person]
 
     async def join(self, socket: Socket, after: int | None) -> None:
         """Greet a socket, bring it up to date and let it follow.
@@ -266,6 +284,9 @@ class Hub:
                 if isinstance(found, live.Reset):
                     feed.reset(found.number)
                 elif found:
+                    if any(entry["topic"] == FeedTopic.MEMBERSHIP for entry in found):
+                        # Before they are sent: who was removed hears no more, who sees more from now on does.
+                        await self._check(feed.sockets)
                     feed.publish(found)
                 else:
                     feed.wanted = feed.number
@@ -276,7 +297,11 @@ class Hub:
 
     async def _check_access(self) -> None:
         await asyncio.sleep(ACCESS_SECONDS)
-        sockets = [socket for feed in self._feeds.values() for socket in feed.sockets]
+        await self._check([socket for feed in self._feeds.values() for socket in feed.sockets])
+
+    async def _check(self, sockets: Collection[Socket]) -> None:
+        """Ask who may still read, and close the sockets of those who may not."""
+        sockets = list(sockets)
         answers = await self.query(still_reading, {socket.reader for socket in sockets}, timezone.now())
         for socket in sockets:
             match answers[socket.reader]:

@@ -32,6 +32,7 @@ class Close:
     NO_MEMBER = 4403
     BAD_MESSAGE = 4008
     TRY_AGAIN = 4013
+    TOO_MANY = 4429
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class Frame:
     number: int
     text: str
     veiled: str
-    submitter: int | None
+    concerns: int | None
     topic: str = ""
 
     def for_reader(self, reader: Reader) -> str:
-        """What this reader is sent: the whole feed for who may see all runs, own runs and halts for everybody else."""
+        """What this reader is sent: the whole feed for who may see all runs; own runs, own role, halts for others."""
         open_to_all = self.topic == FeedTopic.HALT
-        return self.text if open_to_all or reader.sees_all or self.submitter == reader.user_id else self.veiled
+        return self.text if open_to_all or reader.sees_all or self.concerns == reader.user_id else self.veiled
 
 
 def encode(message: dict[str, Any]) -> str:
@@ -58,12 +59,12 @@ def encode(message: dict[str, Any]) -> str:
 def frame_of(entry: dict[str, Any]) -> Frame:
     """Encode a feed entry (see `live.entries_after`)."""
     veiled = {"type": "entry", "number": entry["number"], "topic": "other", "id": "", "facts": {}, "at": entry["at"]}
-    submitter = entry["facts"].get("submitter")
+    concerns = entry["facts"].get("person" if entry["topic"] == FeedTopic.MEMBERSHIP else "submitter")
     return Frame(
         number=entry["number"],
         text=encode(entry),
         veiled=encode(veiled),
-        submitter=submitter if isinstance(submitter, int) else None,
+        concerns=concerns if isinstance(concerns, int) else None,
         topic=entry["topic"],
     )
 

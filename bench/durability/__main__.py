@@ -156,7 +156,7 @@ def pending(bench: Bench) -> None:
 
 def feed(bench: Bench) -> None:
     """One entry to 1, 100 and 1,000 sockets of one web process."""
-    with bench.site("web") as site:
+    with bench.site("web", ROUTEKIT_SOCKETS_PER_PERSON="1000") as site:
         with psycopg.connect(site.environment["DATABASE_URL"]) as database:
             row = database.execute("SELECT id FROM tenancy_tenant WHERE slug = 'acme'").fetchone()
         assert row is not None

@@ -84,12 +84,12 @@ function receive(message) {
   }
 }
 
-function lost(refused) {
+function lost(code) {
   show("away");
   clearInterval(pulse);
   clearInterval(countdown);
   if (leaving) return;
-  if (refused) {
+  if (code === 4403 || code === 4401) {
     away.textContent = "You no longer have access to this tenant's live updates. Load the page again.";
     away.hidden = false;
     return;
@@ -100,11 +100,12 @@ function lost(refused) {
   const delay = Math.min(wait, LONGEST_DELAY) * (0.75 + Math.random() / 2);
   tries += 1;
   const next = Date.now() + delay;
+  const why = code === 4429 ? "You have too many pages with live updates open: close some." : "No live updates at the moment.";
   const say = () => {
     // The first retry comes at once: no banner for a hiccup.
     if (tries < 2) return;
     away.hidden = false;
-    away.textContent = `No live updates at the moment. What you see may be old. Next try in ${duration((next - Date.now()) / 1000)}.`;
+    away.textContent = `${why} What you see may be old. Next try in ${duration((next - Date.now()) / 1000)}.`;
   };
   say();
   countdown = setInterval(say, 1000);
@@ -123,7 +124,7 @@ function connect() {
   socket.addEventListener("message", (event) => receive(JSON.parse(event.data)));
   socket.addEventListener("close", (event) => {
     clearTimeout(settle);
-    lost(event.code === 4403 || event.code === 4401);
+    lost(event.code);
   });
 }
 

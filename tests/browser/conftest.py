@@ -15,6 +15,13 @@ from playwright.sync_api import Page
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site, csrf_token
 
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 800}},
+    "phone-dark": {"color_scheme": "dark", "viewport": {"width": 390, "height": 800}, "reduced_motion": "reduce"},
+}
+
 
 @dataclass
 class Developer:

@@ -8,17 +8,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Developer, armed, select
+from tests.browser.conftest import LOOKS, Developer, armed, select
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site
 
 Violations = Callable[[Page], list[str]]
-LOOKS: dict[str, dict[str, Any]] = {
-    "light": {"color_scheme": "light"},
-    "dark": {"color_scheme": "dark"},
-    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 800}},
-    "phone-dark": {"color_scheme": "dark", "viewport": {"width": 390, "height": 800}, "reduced_motion": "reduce"},
-}
 
 
 @pytest.fixture(params=list(LOOKS))

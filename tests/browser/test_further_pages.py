@@ -14,8 +14,7 @@ from django.test import RequestFactory
 from playwright.sync_api import Page, Route, expect
 
 from routekit_site import views
-from tests.browser.conftest import Developer
-from tests.browser.test_every_page import LOOKS
+from tests.browser.conftest import LOOKS, Developer
 from tests.fixtures.browsers import Complaints
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site

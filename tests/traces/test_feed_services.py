@@ -90,7 +90,9 @@ def web(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         missing("redis-server is not installed, so no Redis can be killed")
     port, directory = free_port(), tmp_path_factory.mktemp("feed")
     with migrated_database(services.database_url) as database_url:
-        site = prepare_stack(directory, Services(database_url, f"redis://127.0.0.1:{port}/0"))
+        # One person's sockets stand for many people's.
+        own = Services(database_url, f"redis://127.0.0.1:{port}/0")
+        site = prepare_stack(directory, own, ROUTEKIT_SOCKETS_PER_PERSON="100")
         with stopping(site):
             start_redis(site)
             start_compose(site, "web")

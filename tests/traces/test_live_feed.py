@@ -14,7 +14,10 @@ from channels.layers import channel_layers
 from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
 
+from routekit_site import members
 from routekit_site.tenancy.models import Membership, User
 from routekit_site.tenancy.roles import Role
 from tests.fixtures.cast import Cast
@@ -316,6 +319,62 @@ def test_a_role_that_was_taken_away_closes_the_socket(cast: Cast) -> None:
     run(test)
 
 
+def _removed(cast: Cast) -> None:
+    gone = Membership.objects.get(user=cast.rita, tenant=cast.acme)
+    with transaction.atomic(durable=True):
+        members.remove(gone, actor="adam", now=timezone.now())
+
+
+def _demoted(cast: Cast) -> None:
+    with transaction.atomic(durable=True):
+        members.give_role(cast.acme, cast.rita, Role.DEVELOPER, actor="adam", now=timezone.now())
+
+
+@pytest.mark.parametrize("change", [_removed, _demoted])
+def test_a_change_of_members_is_heard_by_the_others_and_never_by_who_may_not(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, change: Callable[[Cast], None]
+) -> None:
+    monkeypatch.setattr("traces.hub.ACCESS_SECONDS", 3600)
+    rita, adam = session_of(cast.rita), session_of(cast.adam)
+
+    async def test() -> None:
+        async with Browser(rita, cast.acme.pk) as one, Browser(adam, cast.acme.pk) as two:
+            assert [(await each.next())["type"] for each in (one, two)] == ["hello", "hello"]
+            await off_loop(change, cast)
+            assert await one.next() == {"type": "closed", "code": Close.NO_MEMBER}
+            told = await two.next()
+            role = None if change is _removed else "developer"
+            assert (told["topic"], told["id"]) == ("membership", str(cast.rita.pk))
+            assert told["facts"] == {"person": cast.rita.pk, "role": role}
+
+    run(test)
+
+
+def test_a_role_that_is_given_is_heard_at_once_by_who_got_it_and_names_nobody_to_others(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("traces.hub.ACCESS_SECONDS", 3600)
+    other = User.objects.create_user("dora")
+    Membership.objects.create(user=other, tenant=cast.acme, role=Role.DEVELOPER)
+    alice, dora = session_of(cast.alice), session_of(other)
+
+    def promote() -> None:
+        with transaction.atomic(durable=True):
+            members.give_role(cast.acme, cast.alice, Role.REVIEWER, actor="adam", now=timezone.now())
+
+    async def test() -> None:
+        async with Browser(alice, cast.acme.pk) as one, Browser(dora, cast.acme.pk) as two:
+            assert [(await each.next())["type"] for each in (one, two)] == ["hello", "hello"]
+            await off_loop(promote)
+            assert (await one.next())["facts"] == {"person": cast.alice.pk, "role": "reviewer"}
+            assert (await two.next())["topic"] == "other"
+            await off_loop(announce, cast.acme.pk, 1)
+            assert (await one.next())["topic"] == "run", "a reviewer's feed from that moment on"
+            assert (await two.next())["topic"] == "other"
+
+    run(test)
+
+
 def test_people_see_who_looks_at_what(cast: Cast) -> None:
     rita, rolf, alice = session_of(cast.rita), session_of(cast.rolf), session_of(cast.alice)
 
@@ -390,3 +449,21 @@ def test_a_rolled_back_entry_gives_its_number_back(cast: Cast) -> None:
         transaction.set_rollback(True)
     announce(cast.acme.pk, 1)
     assert list(FeedEntry.objects.values_list("number", flat=True)) == [1]
+
+
+def test_one_person_has_so_many_sockets_and_no_more(cast: Cast, settings: Settings) -> None:
+    settings.ROUTEKIT_SOCKETS_PER_PERSON = 2
+    rita, adam = session_of(cast.rita), session_of(cast.adam)
+
+    async def test() -> None:
+        async with Browser(rita, cast.acme.pk) as one:
+            async with Browser(rita, cast.acme.pk) as two, Browser(rita, cast.acme.pk) as three:
+                assert [(await each.next())["type"] for each in (one, two)] == ["hello", "hello"]
+                assert three.accepted, "a page learns nothing from a refused handshake"
+                assert await three.next() == {"type": "closed", "code": Close.TOO_MANY}
+                async with Browser(adam, cast.acme.pk) as another:
+                    assert (await another.next())["type"] == "hello"
+            async with Browser(rita, cast.acme.pk) as again:
+                assert (await again.next())["type"] == "hello"
+
+    run(test)

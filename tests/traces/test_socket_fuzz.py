@@ -259,7 +259,10 @@ def test_the_server_forgets_sockets_that_went(attacker: Attacker) -> None:
         with Wire(attacker.site.url, place, {"Cookie": f"sessionid={rita}"}) as wire:
             wire.until(b'"hello"')
             wire.send(says({"type": "ping"}))
-            told = messages(wire.until(b'"pong"'))
-        return not any(message.get("subject") == "left-behind" and message["people"] for message in told)
+            heard = wire.until(b'"pong"')
+        told = messages(heard)
+        return b'"pong"' in heard and not any(
+            message.get("subject") == "left-behind" and message["people"] for message in told
+        )
 
     eventually(nobody, what="the looks of sockets that went to be forgotten")

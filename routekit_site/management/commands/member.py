@@ -107,4 +107,4 @@ def _remove(tenant: Tenant, name: str, *, even_the_last: bool) -> str:
         members.remove(found, actor=_ACTOR, now=database_now(), even_the_last=even_the_last)
     except LastAdmin as error:
         raise CommandError(f"{error} {_OVERRULE}") from None
-    return f"{name} is no member of {tenant.name} any more. Open pages of theirs close within seconds."
+    return f"{name} is no member of {tenant.name} any more. Live updates of their open pages end at once."
