@@ -73,7 +73,7 @@ bench: $(VENV)/.development ## Measure the whole system on PostgreSQL and Redis,
 
 coverage: $(VENV)/.development ## Measure what the tests reach, branches and templates too; fails below 95 %
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -m "not slow"
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadgroup -q -m "not slow"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

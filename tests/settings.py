@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from routekit_site.demo_keys import make_keys
 
@@ -27,7 +29,7 @@ os.environ["ROUTEKIT_HTTPS"] = "false"
 os.environ["ROUTEKIT_SANDBOX_REQUIRE"] = "kernel"
 
 from routekit_site.settings import *  # noqa: E402, F403 - the environment above comes first
-from routekit_site.settings import DATABASES  # noqa: E402 - changed below
+from routekit_site.settings import DATABASES, TEMPLATES  # noqa: E402 - changed below
 
 # A file, not shared memory: threads then see what production's SQLite shows them, locks included. What survives a
 # power cut is tested with the site's own processes, so the in-process tests needn't wait for the disk.
@@ -36,5 +38,8 @@ DATABASES["default"]["OPTIONS"] = {
     **DATABASES["default"]["OPTIONS"],
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;",
 }
+# What measures the coverage of templates reads the lines that Django keeps for its debug pages.
+_template_options: Any = TEMPLATES[0]["OPTIONS"]
+_template_options["debug"] = "coverage" in sys.modules
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost"]
