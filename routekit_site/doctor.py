@@ -23,7 +23,7 @@ from agents.models import Agent, Run
 from agents.providers import provider_for
 from approvals.manifests import all_manifests
 from approvals.models import ApprovalGate, ToolAllowance
-from routekit_site.health import findings
+from routekit_site.health import NEED_DATABASE, Finding, findings
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import unseal
 from routekit_site.tenancy.errors import DecryptionFailed, ValueForgotten
@@ -49,7 +49,7 @@ class Complaint:
 
 _REMEDIES = {
     "database": "Check DATABASE_URL and that the database runs and takes connections from here.",
-    "migrations": "Run manage.py migrate, with the newest release, before web and workers start.",
+    "migrations": "Run it with the newest release, before web and workers start.",
     "broker": "Check REDIS_URL and that Redis runs. Until it does, jobs go on by the sweep, where one runs.",
     "sweep": "Start beat and at least one worker, and look at their logs.",
     "sandbox": "Run manage.py sandbox_doctor where the workers run: it names the kernel feature that is missing.",
@@ -57,10 +57,16 @@ _REMEDIES = {
 }
 
 
-def _health() -> Iterator[Complaint]:
-    for finding in findings():
-        if not finding.ok:
-            yield Complaint(finding.name, finding.detail, _REMEDIES[finding.name])
+def _health(found: list[Finding]) -> list[Complaint]:
+    """What health finds wrong; behind a database that can't be used, only that and what doesn't need it."""
+    hidden = NEED_DATABASE if _unusable(found, "database") else {"sweep", "sandbox"} if _unusable(found) else set()
+    wrong = [each for each in found if not each.ok and each.name not in hidden]
+    return [Complaint(each.name, each.detail, _REMEDIES[each.name]) for each in wrong]
+
+
+def _unusable(found: list[Finding], *names: str) -> bool:
+    """Whether the database does not answer, or is not as this release needs it."""
+    return any(not each.ok and each.name in (names or ("database", "migrations")) for each in found)
 
 
 def _data_directory() -> Iterator[Complaint]:
@@ -183,9 +189,10 @@ def _stuck() -> Iterator[Complaint]:
 
 
 _CHECKS: dict[str, Callable[[], Iterator[Complaint]]] = {
-    "health": _health,
     "data directory": _data_directory,
     "signing key": _signing_key,
+}
+_CHECKS_OF_ROWS: dict[str, Callable[[], Iterator[Complaint]]] = {
     "encryption keys": _encryption_keys,
     "clock": _clock,
     "agents": _agents,
@@ -196,12 +203,18 @@ _CHECKS: dict[str, Callable[[], Iterator[Complaint]]] = {
 }
 
 
-def examine() -> Iterator[tuple[str, list[Complaint]]]:
-    """Each thing that was looked at, by name, with what is wrong about it."""
-    for name, check in _CHECKS.items():
+def examine() -> Iterator[tuple[str, list[Complaint] | None]]:
+    """Each thing by name, with what is wrong about it; None where the database has to be mended first."""
+    health = findings()
+    yield "health", _health(health)
+    unusable = _unusable(health)
+    for name, check in (_CHECKS | _CHECKS_OF_ROWS).items():
+        if unusable and name in _CHECKS_OF_ROWS:
+            yield name, None
+            continue
         try:
             found = list(check())
         except (DatabaseError, OSError) as error:
             problem = f"could not be looked at ({type(error).__name__})."
-            found = [Complaint(name, problem, "Mend the database first, then run this again.")]
+            found = [Complaint(name, problem, "Look at the database's and this machine's logs, then run this again.")]
         yield name, found

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from base64 import b64encode
 from datetime import timedelta
 from io import StringIO
@@ -16,10 +19,14 @@ from pytest_django import Settings
 from agents.models import Run
 from approvals.models import ToolAllowance
 from routekit_site import doctor
+from routekit_site.demo_keys import make_keys
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.encryption import seal
 from routekit_site.tenancy.heartbeats import SWEEP, mark
 from routekit_site.tenancy.models import Membership
+from tests.fixtures.compose import PROJECT
+from tests.fixtures.environment import clean_environment
+from tests.fixtures.services import free_port
 from tests.runs.conftest import Bench, bench, rung
 
 __all__ = ["bench", "rung"]
@@ -44,6 +51,30 @@ def test_a_healthy_site_passes(bench: Bench) -> None:
     out = StringIO()
     call_command("doctor", stdout=out)
     assert "Nothing is wrong." in out.getvalue()
+
+
+def test_a_database_that_is_away_is_said_once_and_soon(tmp_path: Path) -> None:
+    url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    told = doctor_of(tmp_path, DATABASE_URL=url, ROUTEKIT_DATABASE_POOL="2")
+    assert re.findall(r"^WRONG (.*?):", told, re.MULTILINE) == ["database", "data directory"]
+    assert "Check DATABASE_URL" in told
+    assert "-     agents: not looked at before the database is mended" in told
+
+
+def test_a_database_without_its_tables_is_said_once(tmp_path: Path) -> None:
+    told = doctor_of(tmp_path)
+    assert re.findall(r"^WRONG (.*?):", told, re.MULTILINE) == ["migrations"]
+    assert "to apply: run manage.py migrate" in told
+
+
+def doctor_of(folder: Path, **environment: str) -> str:
+    """What the command says of an installation that was never started."""
+    own = {**make_keys(), "ROUTEKIT_DATA_DIR": str(folder / "var"), **environment}
+    given = clean_environment(own)
+    command = [sys.executable, "manage.py", "doctor"]
+    done = subprocess.run(command, cwd=PROJECT, env=given, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1, done.stderr
+    return done.stdout
 
 
 def test_a_sweep_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
