@@ -21,7 +21,7 @@ class SecretPasted(AgentError):
 
 
 class PromptTooLong(AgentError):
-    """The prompt is too long: at most 200,000 characters are taken."""
+    """The prompt is too long: at most 1,000,000 characters are taken."""
 
 
 class AgentNotFound(AgentError):

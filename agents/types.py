@@ -50,7 +50,7 @@ class RuntimeDefaults(BaseModel):
         return RuntimeDefaults.model_validate(values)
 
 
-MAX_PROMPT_CHARACTERS = 200_000
+MAX_PROMPT_CHARACTERS = 1_000_000
 MAX_CRASHES = 3
 MAX_SAME_REJECTIONS = 3
 MAX_CALLS_PER_STEP = 32

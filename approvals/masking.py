@@ -8,17 +8,20 @@ what it stands for.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from approvals.errors import BadEdit
-from approvals.rendering import Renderer
+from approvals.rendering import Renderer, visible
 
 _PLACEHOLDER = re.compile(r"⟦masked \d{1,6}: [^⟦⟧]{0,60}⟧")
 _LOOKS_LIKE_ONE = re.compile(r"⟦\s*masked", re.IGNORECASE)
 _ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+_ESCAPE = re.compile(r"⟦U\+([0-9A-F]{4,6})⟧")
+_SURROGATES = range(0xD800, 0xE000)
 _BRACKETS = str.maketrans("", "", "⟦⟧")
 
 
@@ -92,6 +95,24 @@ def unmask(masked: Masked, edited: Mapping[str, Any]) -> tuple[dict[str, Any], l
 def starred(text: str) -> str:
     """The text with stars for its placeholders, as long as before: what is left was typed by a person."""
     return _PLACEHOLDER.sub(lambda match: "*" * len(match[0]), text)
+
+
+def escaped(text: str) -> str:
+    """The text with what a page would not show, or would reorder, as escapes (`⟦U+202E⟧`); placeholders stay."""
+    pieces, last = [], 0
+    for match in _PLACEHOLDER.finditer(text):
+        pieces += [visible(text[last : match.start()]), match[0]]
+        last = match.end()
+    return "".join([*pieces, visible(text[last:])])
+
+
+def unescaped(text: str) -> str:
+    """The text that `escaped` was made of; an escape of no character stays as it is."""
+    return _ESCAPE.sub(lambda match: _character(int(match[1], 16)) or match[0], text)
+
+
+def _character(code: int) -> str:
+    return chr(code) if code <= sys.maxunicode and code not in _SURROGATES else ""
 
 
 def check_hidden(renderer: Renderer, masked: Masked, values: Mapping[str, Any], kept: list[Kept]) -> None:

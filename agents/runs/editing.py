@@ -26,7 +26,7 @@ from approvals.canonical import canonical
 from approvals.errors import BadEdit, KeyReused, NotCanonical, Tampered, UnknownTool
 from approvals.gates import GateRequest
 from approvals.manifests import ToolManifest
-from approvals.masking import Masked, check_hidden, mask, starred, unmask
+from approvals.masking import Masked, check_hidden, escaped, mask, starred, unescaped, unmask
 from approvals.models import ApprovalGate
 from approvals.presentation import redacted_change, renderer_of
 from approvals.rendering import Renderer, visible
@@ -212,16 +212,20 @@ def _arguments(draft: Draft, texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _parsed(draft: Draft, field: Field, texts: Mapping[str, str]) -> Any:
-    """One field as it was sent. A browser sends every line break as CR LF; an untouched field is exactly as it was."""
+    """One field as it was sent. A browser sends every line break as CR LF; an untouched field is exactly as it was.
+
+    What a page would not show stands as an escape in the field, and is the character again here.
+    """
     if field.name not in texts:
         raise BadEdit("This argument is missing. Reload the page and edit the call again.", field.name)
-    text, shown = texts[field.name], field.text
-    if _lines(text) == _lines(shown):
+    text, shown = _lines(texts[field.name]), _lines(field.text)
+    if text == shown:
         return draft.masked.values[field.name]
+    text, shown = unescaped(text), unescaped(shown)
     if pasted := refusal({field.name: starred(text)}, what="The argument", known=shown):
         raise BadEdit(pasted, field.name)
     if field.is_text:
-        return _lines(text)
+        return text
     try:
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_members)
     except (ValueError, RecursionError):
@@ -272,6 +276,6 @@ def _without_raw(draft: Draft, problem: str) -> str:
 
 def _field(name: str, shown: Any, raw: Any) -> Field:
     is_text = isinstance(raw, str)
-    text = str(shown) if is_text else json.dumps(shown, indent=2, ensure_ascii=False)
+    text = escaped(str(shown) if is_text else json.dumps(shown, indent=2, ensure_ascii=False))
     rows = sum(1 + len(line) // _WIDTH for line in text.split("\n"))
     return Field(name, text, is_text, min(rows, _MOST_ROWS))

@@ -473,3 +473,30 @@ def test_line_breaks_survive_the_browser(bench: Bench, rita: Client) -> None:
     assert unseal(bench.calls(run)[0].arguments_sealed)["text"] == text.replace("line 7\n", "line seven\n")
     (difference,) = [each for each in bench.gate(run).presentation["change"]["differences"] if each["pointer"]]
     assert [line["op"] for line in difference["lines"]].count("+") == 1
+
+
+def test_what_would_not_show_stands_as_its_code_in_the_editor_and_comes_back_as_itself(
+    bench: Bench, rita: Client
+) -> None:
+    text = "pay \u202e001\u202c to \u27e6 anna@example.com\u200b\r now"
+    run, gate = asks(bench, f"write_file {json.dumps({'path': 'summary.txt', 'text': text})}")
+    page = rita.get(f"/queue/{gate.id}/edit/").content.decode()
+    shown = "pay ⟦U+202E⟧001⟦U+202C⟧ to ⟦U+27E6⟧ ⟦masked 1: email⟧⟦U+200B⟧⟦U+000D⟧ now"
+    assert shown in page
+    assert "\u202e" not in page
+    assert post(rita, gate, {**GOOD, "text": shown.replace("001", "002⟦U+D800⟧⟦U+110000⟧")}).status_code == 302
+    edited = bench.gate(run)
+    assert unseal(edited.arguments_sealed)["text"] == text.replace("001", "002⟦U+D800⟧⟦U+110000⟧")
+
+
+def test_an_escape_is_no_way_to_paste_a_secret_or_forge_a_placeholder(bench: Bench, rita: Client) -> None:
+    _, gate = asks(bench, 'write_file {"path": "summary.txt", "text": "for anna@example.com"}')
+    before = row(gate)
+    secret = f"ghp_{secrets.token_hex(18)}"
+    hidden = secret.replace("_", "⟦U+005F⟧")
+    for text, words in ((f"use {hidden}", "secret|key|token"), ("⟦U+27E6⟧masked 9: email⟧", "not a masked value")):
+        answer = post(rita, gate, {**GOOD, "text": text})
+        assert answer.status_code == 422
+        assert re.search(words, answer.content.decode())
+        assert secret not in answer.content.decode()
+    assert row(gate) == before

@@ -61,7 +61,7 @@ def test_a_double_click_is_one_run(client_of: ClientOf, cast: Cast, agent: Agent
     [
         ({"prompt": ""}, "Write what the agent should do."),
         ({"prompt": " \n\t "}, "Write what the agent should do."),
-        ({"prompt": "é" * 1_000_000}, "The text has 1000000 characters; at most 200000 are taken."),
+        ({"prompt": "é" * 1_000_001}, "The text has 1000001 characters; at most 1000000 are taken."),
         ({"agent": ""}, "Choose an agent."),
         ({"agent": "999999"}, "There is no such agent in this tenant."),
         ({"agent": "x"}, "There is no such agent in this tenant."),
