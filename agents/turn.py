@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.providers.protocol import AssistantMessage, Message, ProposedCall, ToolMessage, UserMessage
-from agents.states import CALL_SETTLED, CallState, RunState
+from agents.states import CallState, RunState
 from agents.types import MAX_CRASHES
 
 _MICRODOLLARS = 1_000_000
@@ -197,11 +197,6 @@ def _turn(text: str, calls: tuple[Told, ...]) -> Iterator[Message]:
     for call in calls:
         ran = call.state in (CallState.SUCCEEDED, CallState.FAILED)
         yield ToolMessage(call.call_id, call.tool, call.result, ran=ran)
-
-
-def is_settled(state: CallState) -> bool:
-    """Whether nothing more can happen to a call."""
-    return state in CALL_SETTLED
 
 
 def words_for_denied(reason: str) -> str:

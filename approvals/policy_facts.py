@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -208,11 +207,6 @@ def rule_facts(rule: ToolRule) -> RuleFacts:
         uses_left=rule.max_uses - rule.uses,
         made_at=rule.made_at,
     )
-
-
-def without_rules(facts: PolicyFacts) -> PolicyFacts:
-    """The same policy as if nothing had been remembered."""
-    return replace(facts, rules=())
 
 
 def policy_digest(facts: PolicyFacts, tool: str) -> str:

@@ -96,9 +96,10 @@ def record_call(
     )
 
 
-def forget_before(moment: datetime) -> int:
-    """Delete the records of calls from before `moment`; returns how many."""
-    return RecordedCall.objects.filter(at__lt=moment).delete()[0]
+def forget(now: datetime, limit: int = 1000) -> int:
+    """Delete up to `limit` records that are older than anything looks back; returns how many."""
+    old = RecordedCall.objects.filter(at__lt=now - WINDOW).values_list("pk", flat=True)[:limit]
+    return RecordedCall.objects.filter(pk__in=list(old)).delete()[0]
 
 
 def past_calls(tenant_id: int, *, until: datetime, limit: int) -> list[PastCall]:

@@ -1,4 +1,4 @@
-"""The tasks of this floor: telling people and other systems, and forgetting that they were told.
+"""The tasks of this floor: telling people and other systems, and forgetting that they were told, and old calls.
 
 Both are safe to run twice at once, and ignore what they don't know.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from celery import shared_task
 from django.db import close_old_connections
 
-from approvals import notices
+from approvals import notices, recorded_calls
 from routekit_site.tenancy.clock import database_now
 
 
@@ -23,7 +23,9 @@ def tell(**_kwargs: Any) -> None:
 
 @shared_task(name="approvals.tasks.forget_notices")
 def forget_notices(**_kwargs: Any) -> None:
-    """Empty the delivery log of what is two weeks old."""
+    """Empty the delivery log of what is two weeks old, and the record of calls of what nothing looks back to."""
     close_old_connections()
     while notices.forget(database_now()):
+        pass
+    while recorded_calls.forget(database_now()):
         pass

@@ -63,13 +63,6 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _error(request, 404, "Nothing here", message)
 
 
-def too_many_requests(request: HttpRequest) -> HttpResponse:
-    """429: what a person does not do by hand."""
-    answer = _error(request, 429, "Too fast", "That came too often in a short time. Wait a minute, then try again.")
-    answer["Retry-After"] = "60"
-    return answer
-
-
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, without anything that could fail a second time: no session, no database; 503 when the database is away."""
     if is_outage(sys.exception()):

@@ -15,7 +15,7 @@ import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,16 +130,6 @@ class FileAccess:
             names = sorted(os.listdir(fd))  # noqa: PTH208 -- pathlib has no listing of a descriptor
             found = [(name, os.stat(name, dir_fd=fd, follow_symlinks=False)) for name in names[:limit]]
         return found, len(names) > limit
-
-    @contextmanager
-    def safe_open(self, path: str, *, write: bool = False) -> Iterator[BinaryIO]:
-        """A file object for `path`; reading, or writing (which creates the file and empties it)."""
-        flags = _READ if not write else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with self._opened(path, flags, write=write) as fd:
-            if write:
-                os.ftruncate(fd, 0)
-            with os.fdopen(os.dup(fd), "rb+" if write else "rb") as stream:
-                yield stream
 
     @contextmanager
     def _opened(self, path: str, flags: int, *, write: bool = False) -> Iterator[int]:

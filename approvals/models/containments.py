@@ -19,10 +19,6 @@ class ContainmentQuerySet(models.QuerySet["Containment"]):
         """Those that nobody has lifted."""
         return self.filter(lifted_at=None)
 
-    def of_agent(self, agent_id: str) -> ContainmentQuerySet:
-        """Those that bind this agent: its own and those of the whole tenant."""
-        return self.filter(agent_id__in={"", agent_id})
-
 
 class Containment(models.Model):
     """One tool that may not run for one agent of a tenant, or for any (empty `agent_id`), since a violation.

@@ -1,6 +1,6 @@
 """Confirming again who one is, before what matters most: high-risk approvals, reveals, changes of policy.
 
-Any view calls `check_reauthenticated(request)`, or wears `@reauthenticated`; the middleware below turns the refusal
+Any view calls `check_reauthenticated(request)`; the middleware below turns the refusal
 into the confirmation page (a script gets 403 with its address). A sign-in counts as a confirmation.
 
 Note [What was sent is not stored]: a form that arrives too late is not kept in the session, which is stored in clear.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime
-from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlencode
 
@@ -66,18 +65,6 @@ def check_reauthenticated(request: HttpRequest) -> None:
     """
     if not is_reauthenticated(request):
         raise ReauthenticationNeeded
-
-
-def reauthenticated(view: View[P]) -> View[P]:
-    """`check_reauthenticated` before every request to `view` that may change something; reading is free."""
-
-    @wraps(view)
-    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        if request.method not in _SAFE:
-            check_reauthenticated(request)
-        return view(request, *args, **kwargs)
-
-    return guarded
 
 
 def confirmation_url(request: HttpRequest) -> str:

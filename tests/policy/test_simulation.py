@@ -19,10 +19,12 @@ from approvals import rules, simulation
 from approvals.models import ApprovalGate, RecordedCall, ToolAllowance
 from approvals.policy import decide
 from approvals.policy_facts import policy_facts
-from approvals.recorded_calls import forget_before, record_call
+from approvals.recorded_calls import record_call
 from approvals.rules import Reach, RuleChoice
 from approvals.simulation import Simulation, draft, simulate
+from approvals.tasks import forget_notices
 from approvals.types import AllowanceMode, CallFacts, Deny, NeedsApproval, Reversibility, ToolFilter, ToolPermission
+from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.models import Tenant
 from tests.fixtures.gates import House
 from tests.policy.conftest import allow
@@ -121,8 +123,16 @@ def test_only_the_tenants_own_calls_of_the_last_30_days_count(house: House) -> N
     propose(acme, house.now - timedelta(days=31))
     propose(acme, house.now - timedelta(days=29))
     assert simulate(acme.pk, draft(acme.pk), now=house.now).looked_at == 1
-    assert forget_before(house.now - timedelta(days=30)) == 1
-    assert RecordedCall.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_calls_that_nothing_looks_back_to_are_forgotten_by_the_clock(house: House) -> None:
+    now = database_now()
+    for days in (31, 29, 400):
+        propose(house.cast.acme, now - timedelta(days=days))
+    forget_notices()
+    (left,) = RecordedCall.objects.all()
+    assert left.at > now - timedelta(days=30)
 
 
 def test_a_record_holds_no_raw_argument_and_counts_once(house: House) -> None:

@@ -95,11 +95,6 @@ def luhn(digits: str) -> bool:
     return (sum(single) - _DIGIT_SUM_OFFSET * len(single) + sum(doubled)) % 10 == 0
 
 
-def is_card(digits: str) -> bool:
-    """Whether ``digits`` has an issuer's prefix and length and a right check digit."""
-    return len(digits) in _ISSUERS.get(digits[:4], ()) and luhn(digits)
-
-
 def find_card(view: str, position: int) -> Found | None:
     """Return the card number that begins at ``position``, if one does; what stands before it is not looked at."""
     match = _CARD.match(view, position) if view[position : position + 4].isdecimal() else None
