@@ -16,13 +16,14 @@ from typing import Any
 from uuid import UUID
 
 from celery import shared_task
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import DatabaseError, connection, transaction
 from structlog.contextvars import bound_contextvars
 
 from agents import execution, replay, retention, runs
 from routekit_site.tenancy import heartbeats
 from routekit_site.tenancy.clock import database_now
-from routekit_site.tenancy.outages import is_outage
+from routekit_site.tenancy.outages import cause, is_outage
+from routekit_site.tenancy.reconnecting import renew_connections
 from routekit_site.tenancy.spans import span
 from traces.errors import TraceError
 
@@ -44,7 +45,7 @@ def _despite_outages(what: str) -> Iterator[None]:
     except Exception as error:
         if not is_outage(error):
             raise
-        logger.warning("the database can't be used (%s): %s waits for the next sweep", type(error).__name__, what)
+        logger.warning("the database can't be used (%s): %s waits for the next sweep", cause(error), what)
         connection.close()
 
 
@@ -54,7 +55,7 @@ def advance_run(run_id: str, handed: int = 0, **_kwargs: Any) -> None:
 
     `handed` is how many workers were too old for it and rang for the next one.
     """
-    close_old_connections()
+    renew_connections()
     try:
         key = UUID(run_id)
     except (ValueError, AttributeError, TypeError):
@@ -67,7 +68,7 @@ def advance_run(run_id: str, handed: int = 0, **_kwargs: Any) -> None:
 @shared_task(name="agents.tasks.replay_live")
 def replay_live(replay_id: str, **_kwargs: Any) -> None:
     """Do a live replay, unless somebody has begun it."""
-    close_old_connections()
+    renew_connections()
     try:
         key = UUID(replay_id)
     except (ValueError, AttributeError, TypeError):
@@ -79,7 +80,7 @@ def replay_live(replay_id: str, **_kwargs: Any) -> None:
 @shared_task(name="agents.tasks.forget_raw")
 def forget_raw(**_kwargs: Any) -> None:
     """Delete the raw values whose time is over, one transaction a batch; the next run goes on where this one stops."""
-    close_old_connections()
+    renew_connections()
     now = database_now()
     for policy in retention.raw_retentions():
         try:
@@ -98,7 +99,7 @@ def _forget_raw_of(policy: retention.RawRetention, now: datetime) -> None:
 @shared_task(name="agents.tasks.sweep")
 def sweep(**_kwargs: Any) -> None:
     """Find what no bell announces: lost bells, dead workers, clocks that ran out."""
-    close_old_connections()
+    renew_connections()
     with _despite_outages("the sweep"):
         runs.sweep()
         replay.ring_again(database_now())

@@ -8,23 +8,23 @@ from __future__ import annotations
 from typing import Any
 
 from celery import shared_task
-from django.db import close_old_connections
 
 from approvals import notices, recorded_calls
 from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.reconnecting import renew_connections
 
 
 @shared_task(name="approvals.tasks.tell")
 def tell(**_kwargs: Any) -> None:
     """Send what happened at the gates to those who want to know."""
-    close_old_connections()
+    renew_connections()
     notices.tell(database_now)
 
 
 @shared_task(name="approvals.tasks.forget_notices")
 def forget_notices(**_kwargs: Any) -> None:
     """Empty the delivery log of what is two weeks old, and the record of calls of what nothing looks back to."""
-    close_old_connections()
+    renew_connections()
     while notices.forget(database_now()):
         pass
     while recorded_calls.forget(database_now()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from django.conf import settings
@@ -11,9 +12,11 @@ from django.shortcuts import render, resolve_url
 from django.views.decorators.http import require_safe
 
 from routekit_site.tenancy.middleware import TenantRequest
-from routekit_site.tenancy.outages import RETRY_AFTER, is_outage
+from routekit_site.tenancy.outages import RETRY_AFTER, cause, is_outage
 from routekit_site.tenancy.responses import problem, signed_in, wants_json
 from routekit_site.tenancy.roles import Capability, capabilities_of
+
+logger = logging.getLogger(__name__)
 
 # The first page on this list that the person's role opens is where their day starts.
 _STARTS = (
@@ -65,7 +68,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, without anything that could fail a second time: no session, no database; 503 when the database is away."""
-    if is_outage(sys.exception()):
+    error = sys.exception()
+    if is_outage(error):
+        logger.warning("the database can't be used (%s): a request was answered with 503", cause(error))
         return _without_database(request)
     message = "Something broke on our side. Nothing was decided or run by this request. Try again in a moment."
     return _bare(request, 500, "Something broke", message)

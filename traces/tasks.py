@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from celery import shared_task
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import DatabaseError, transaction
 
 from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.reconnecting import renew_connections
 from traces import encrypting, ledger, retention, sign_ins
 from traces.errors import TraceError
 
@@ -37,7 +38,7 @@ def _in_batches(act: Callable[[], int], what: str) -> int:
 @shared_task(name="traces.tasks.forget")
 def forget(**_kwargs: Any) -> None:
     """Delete what the tenants' retention policies say, and old feed entries."""
-    close_old_connections()
+    renew_connections()
     now = database_now()
     for policy in retention.policies():
         _in_batches(partial(retention.forget_traces, policy, now), "retention of traces")
@@ -49,7 +50,7 @@ def forget(**_kwargs: Any) -> None:
 @shared_task(name="traces.tasks.encrypt")
 def encrypt(**_kwargs: Any) -> None:
     """Encrypt what tenants that ask for encryption still have in clear."""
-    close_old_connections()
+    renew_connections()
     for tenant_id in encrypting.tenants():
         done = _in_batches(partial(encrypting.encrypt, tenant_id), "encryption of traces")
         with transaction.atomic(durable=True):
@@ -59,7 +60,7 @@ def encrypt(**_kwargs: Any) -> None:
 @shared_task(name="traces.tasks.note_heads")
 def note_heads(**_kwargs: Any) -> None:
     """Write into the log, which is kept elsewhere, where each ledger ends; `verify_ledger --expect` takes the hash."""
-    close_old_connections()
+    renew_connections()
     for head in ledger.heads():
         logger.info("ledger of tenant %s: entry %s, hash %s", head.tenant, head.number, head.hash)
 
@@ -67,5 +68,5 @@ def note_heads(**_kwargs: Any) -> None:
 @shared_task(name="traces.tasks.note_failure")
 def note_failure(*, user_id: int = 0, act: str = "failed sign-in", **_kwargs: Any) -> None:
     """Note a failed sign-in or a lock-out."""
-    close_old_connections()
+    renew_connections()
     sign_ins.note_failure(user_id, act, now=database_now())

@@ -181,7 +181,9 @@ def _vacuum() -> None:
 
 def _size() -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT sum(pg_total_relation_size(name::regclass)) FROM unnest(%s) AS name", [list(TABLES)])
+        cursor.execute(
+            "SELECT sum(pg_total_relation_size(name::regclass)) FROM unnest(%s::text[]) AS name", [list(TABLES)]
+        )
         return int(cursor.fetchone()[0])
 
 

@@ -21,3 +21,21 @@ def is_outage(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def cause(error: BaseException | None) -> str:
+    """What the database's own code for an outage says, such as "SQLITE_FULL" or "DiskFull"; never a text of it.
+
+    An error's text may hold values.
+    """
+    name = type(error).__name__
+    for _ in range(_DEPTH):
+        if error is None:
+            break
+        code = getattr(error, "sqlite_errorname", None) or (
+            type(error).__name__ if hasattr(error, "sqlstate") else None
+        )
+        if code:
+            return str(code)
+        error = error.__cause__ or error.__context__
+    return name

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
-from django.db import DatabaseError, IntegrityError, InterfaceError, InternalError, OperationalError
+from django.db import DatabaseError, IntegrityError, InterfaceError, InternalError, OperationalError, connection
 from django.test import Client
 
 from agents import runs, tasks
@@ -115,3 +115,14 @@ def test_no_clock_of_a_worker_decides_a_lease_a_hold_or_an_expiry() -> None:
             if {"migrations", "management"} & {*path.parts} or path.name in {"admin.py", "admin_forms.py"}:
                 continue
             assert not own.search(path.read_text(encoding="utf-8")), path
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_keeps_its_file_open_from_task_to_task_until_it_fails() -> None:
+    connection.ensure_connection()
+    opened = connection.connection
+    tasks.sweep()
+    assert connection.connection is opened
+    connection.errors_occurred = True
+    tasks.sweep()
+    assert connection.connection is not opened
