@@ -128,7 +128,7 @@ def suspended(bench: Bench) -> None:
 
 def submit(bench: Bench) -> None:
     """Jobs a second through the web process's own form, by four people's browsers at once."""
-    with bench.site("web", ROUTEKIT_SUBMIT_RATE="100000/minute") as site:
+    with bench.site("web", "worker", "beat", ROUTEKIT_SUBMIT_RATE="100000/minute") as site:
 
         def alone(count: int) -> list[float]:
             alice, took = Person.at(site, "alice"), []
@@ -156,7 +156,7 @@ def pending(bench: Bench) -> None:
 
 def feed(bench: Bench) -> None:
     """One entry to 1, 100 and 1,000 sockets of one web process."""
-    with bench.site("web", ROUTEKIT_SOCKETS_PER_PERSON="1000") as site:
+    with bench.site("web", "worker", "beat", ROUTEKIT_SOCKETS_PER_PERSON="1000") as site:
         with psycopg.connect(site.environment["DATABASE_URL"]) as database:
             row = database.execute("SELECT id FROM tenancy_tenant WHERE slug = 'acme'").fetchone()
         assert row is not None

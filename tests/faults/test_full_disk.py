@@ -80,7 +80,11 @@ def test_37_a_full_disk_refuses_what_it_cannot_store_and_recovers(site: Site, di
         runs = database.execute("SELECT count(*) FROM agents_run").fetchone()
         decisions = database.execute("SELECT count(*) FROM approvals_decision").fetchone()
 
-    eventually(lambda: fill(site, disk) or refused(rita.decide(gate, "approve")), within=60, what="a refused decision")
+    def nothing_fits() -> bool:
+        fill(site, disk)
+        return refused(rita.decide(gate, "approve"))
+
+    eventually(nothing_fits, within=60, what="a refused decision")
     with pytest.raises(AssertionError, match="503"):
         alice.submit(LONG)
     assert rita.get("/queue/")
