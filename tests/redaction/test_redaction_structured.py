@@ -91,6 +91,63 @@ def test_pairs_of_a_name_and_a_value(redactor: Redactor) -> None:
     assert redactor.redact(["mysql", "--password", "hunter2", "app"]) == ["mysql", "--password", SECRET, "app"]
 
 
+def test_the_value_of_a_named_secret_goes_whole_whatever_stands_in_it(redactor: Redactor) -> None:
+    assert redactor.redact({"name": "Authorization", "value": "hunter2 for ana@example.com"})["value"] == SECRET
+    assert (
+        redactor.redact({"key": "X-Api-Key", "value": {"id": "hunter2", "mail": "ana@example.com"}})["value"] == SECRET
+    )
+
+
+def test_a_private_key_in_lines_goes_with_its_last_line(redactor: Redactor) -> None:
+    key = samples.pem()
+    shown = redactor.redact([*key.splitlines(), "then", "ana@example.com"])
+    assert not any(line in str(shown) for line in key.splitlines())
+    assert shown[-2:] == ["then", "[EMAIL]"]
+    begin, *body, end = key.splitlines()
+    assert not any(line in str(redactor.redact([begin, *body, "cut off"])) for line in body)
+    assert redactor.redact([begin, 'he said "wait"', end])[1] == 'he said "wait"'
+
+
+def like_objects(odd: dict[str, Any]) -> list[dict[str, Any]]:
+    """Objects of one form, with one among them in which something stands that the others do not have."""
+    usual = [
+        {"role": "user", "content": f"text {n}", "count": n, "usage": {"seconds": 1.5, "kind": "fast"}}
+        for n in range(40)
+    ]
+    return [*usual[:30], {**usual[30], **odd}, *usual[31:]]
+
+
+@pytest.mark.parametrize(
+    ("odd", "shown"),
+    [
+        ({"content": "bob@example.com"}, {"content": "[EMAIL]"}),
+        ({"content": '["bob@example.com"]'}, {"content": '["[EMAIL]"]'}),
+        ({"role": "bob@example.com"}, {"role": "[EMAIL]"}),
+        ({"role": "pwd:12x45y"}, {"role": "pwd:[GENERIC_SECRET]"}),
+        ({"count": 4012888888881881}, {"count": "[CREDIT_CARD]"}),
+        ({"count": "bob@example.com"}, {"count": "[EMAIL]"}),
+        ({"count": -4012888888881881}, {"count": "[CREDIT_CARD]"}),
+        ({"usage": {"seconds": 1.5, "mail": "bob@example.com"}}, {"usage": {"seconds": 1.5, "mail": "[EMAIL]"}}),
+        ({"usage": {"seconds": 1.5, "kind": "a@b.example"}}, {"usage": {"seconds": 1.5, "kind": "[EMAIL]"}}),
+        ({"usage": {"seconds": 1, "password": 1234}}, {"usage": {"seconds": 1, "password": SECRET}}),
+        ({"usage": {"kind": {"mail": "bob@example.com"}}}, {"usage": {"kind": {"mail": "[EMAIL]"}}}),
+        ({"usage": ["bob@example.com"]}, {"usage": ["[EMAIL]"]}),
+        ({"usage": None, "mail": "bob@example.com"}, {"usage": None, "mail": "[EMAIL]"}),
+        ({"pin_code": 7, "name": "password", "value": 7}, {"pin_code": 7, "name": "password", "value": SECRET}),
+    ],
+)
+def test_one_object_among_many_like_ones_is_not_passed_over(
+    redactor: Redactor, odd: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    assert redactor.redact(like_objects(odd)) == like_objects(shown)
+
+
+def test_objects_of_as_many_but_other_names_are_not_taken_for_like_ones(redactor: Redactor) -> None:
+    rows = [{"role": None, "count": n} for n in range(40)]
+    rows[20] = {"mail": "bob@example.com", "count": 20}
+    assert redactor.redact(rows)[20] == {"mail": "[EMAIL]", "count": 20}
+
+
 def test_json_inside_json_is_opened_and_stays_json(redactor: Redactor) -> None:
     inner = json.dumps({"to": "bob@example.com", "password": 12345, "note": 'say "hi"\n'})
     middle = json.dumps({"arguments": inner})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv6Address
+import socket
+import string
 
 from traces.redaction.spans import Found, Label
 
@@ -19,6 +20,8 @@ _IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}(?![\w]|\.\d|-[a-z0-9])")
 _IPV6 = re.compile(r"(?:[0-9A-Fa-f:]{2,30}:(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f:]{2,39})(?:%[A-Za-z]\w{1,15})?")
 _WHOLE_IPV6 = re.compile(rf"(?:{_HEXTET}:){{7}}{_HEXTET}")
 _VERSION_CONTEXT = re.compile(r"(?i)(?:\bver(?:sion|\.)?|\bv|build|release|oid|firmware|==|>=|<=|~=)[\s:='\"]{0,3}$")
+_VERSION_SIGNS = string.whitespace + "\x1c\x1d\x1e\x1f\x85\xa0:='\""
+_VERSION_ENDS = frozenset("nN.rRvVdDeE")
 _DIGIT = re.compile(r"\d")
 _NOT_PERSONAL = frozenset({"0.0.0.0", "127.0.0.1", "255.255.255.255"})  # noqa: S104  recognised, not bound to
 
@@ -44,9 +47,13 @@ def _continues(view: str, position: int, before: str) -> bool:
 
 def _version4(view: str, match: re.Match[str]) -> Found | None:
     start, end = match.span()
-    if match[0] in _NOT_PERSONAL or _VERSION_CONTEXT.search(view, max(0, start - 12), start):
-        return None
-    return (start, end, _IP)
+    return None if match[0] in _NOT_PERSONAL or _is_version(view[max(0, start - 12) : start]) else (start, end, _IP)
+
+
+def _is_version(before: str) -> bool:
+    """Whether the word ``before`` a dotted quad is one for a version: told by its last letter first, mostly."""
+    last = before.rstrip(_VERSION_SIGNS)[-1:]
+    return (last in _VERSION_ENDS or "=" in before) and _VERSION_CONTEXT.search(before) is not None
 
 
 def _version6(view: str, position: int) -> Found | None:
@@ -65,7 +72,7 @@ def _version6(view: str, position: int) -> Found | None:
 
 def _is_personal(text: str) -> bool:
     try:
-        address = IPv6Address(text)
-    except AddressValueError:
+        packed = socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
+    except OSError:
         return False
-    return not (address.is_unspecified or address.is_loopback)
+    return packed[:-1] != bytes(15) or packed[-1] > 1  # neither the unspecified address nor the loopback

@@ -18,6 +18,7 @@ _ESCAPES = re.compile(r"\\\\{0,15}(?:u([0-9a-fA-F]{4})|([\"'/nrtbf]))")
 _ENTITIES = re.compile(r"&#(?:64|[xX]40);")
 _WHITESPACE_ESCAPES = "nrtbf"
 _SPARSE = 200  # a text with fewer escapes than one in so many characters is read line by line
+_SAMPLE = 4_000  # characters behind the first escape that tell how many there are
 _COMMON_ESCAPES = (
     ('\\"', '"' + FILLER),
     ("\\n", "\n\n"),
@@ -63,7 +64,7 @@ def _lines_with(sign: str, plain: Callable[[str], str], text: str) -> str:
     position = text.find(sign)
     if position < 0:
         return text
-    if text.count(sign) * _SPARSE > len(text):
+    if text.count(sign, position, position + _SAMPLE) * _SPARSE > _SAMPLE:
         return plain(text)
     parts: list[str] = []
     done = 0

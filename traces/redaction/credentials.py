@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 from traces.redaction.canonical import FILLER
 from traces.redaction.keys import KeyKind, kind_of, label_of
@@ -57,6 +58,8 @@ _SEPARATORS = " \t\x1a\"'`]):=>*"
 _OPENING = re.compile(r"(?:\*\*)?[ \t\x1a]{0,16}(?:[rbfu]{0,2}([\"'`]{1,3})\x1a{0,16})?")
 _SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256)[ \t]+")
 _NAME_AHEAD = re.compile(r"[A-Za-z_.-]{1,40}=\w")
+_USUAL_OPENINGS = frozenset(" \"'")  # of a value, and not of a name
+_OPENING_SIGNS = frozenset(" \t\x1a*rbfu\"'`")
 _NOTHING = frozenset(("", "\0", "\n"))
 _SCHEME_STARTS = frozenset("bBtTdDaAnN")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{8,4096}={0,2}")
@@ -107,33 +110,76 @@ _SHORTEST_TOKEN = 8
 _LONG = 16
 
 
-def find_credential(view: str, position: int, end: int) -> Found | None:  # noqa: PLR0911  one way out for each form
+class _Promise(NamedTuple):
+    """What a match of the trigger says about the value behind it, wherever the match stands."""
+
+    form: str  # "sign", "copula", "flag", "user", "scheme" or a group of _LINK: how the value is tied to its name
+    name_end: int  # where in the match its name ends
+    secret: bool  # whether the name is one of a secret
+    password: bool  # whether that is a password, which people choose, and not a token, which machines do
+    label: Label
+
+
+def find_credential(view: str, position: int, end: int) -> Found | None:
     """Return the value of the name whose trigger matched ``view[position:end]``, if it can be a secret."""
-    if view[end : end + 1] in _NOTHING or _NAME_AHEAD.match(view, end):
+    following = view[end : end + 1]
+    if following in _NOTHING or (following not in _USUAL_OPENINGS and _NAME_AHEAD.match(view, end)):
         return None
     matched = view[position:end]
+    # Names come again and again; a long match may hold more than a name, and is not remembered.
+    promise = _promise(matched) if end - position <= _LONGEST_NAME else _promise.__wrapped__(matched)
+    form = promise.form
+    if form in {"sign", "copula"}:
+        return _named(view, position, end, promise)
+    if form == "scheme":
+        return _bearer(view, position)
+    if form == "user":
+        return _user_and_password(view, end)
+    return _linked(view, end, matched, promise) if promise.secret else None
+
+
+def _named(view: str, position: int, end: int, promise: _Promise) -> Found | None:
+    if not view[position].isascii() or (position and not view[position - 1].isascii()):
+        promise = _foreign_promise(view, position, promise)
+    if not promise.secret:
+        return None
+    if promise.form == "copula":
+        return _behind_copula(view, end, view[position:end], promise)
+    in_url = position > 2 and view[position - 1] == "/" and view.startswith("://", position - 3)  # noqa: PLR2004
+    return None if in_url else _value(view, end, promise)
+
+
+@lru_cache(maxsize=4096)
+def _promise(matched: str) -> _Promise:
     if matched[0] == "-":
-        if matched.startswith(("-u ", "-u=", "--user ", "--user=")):
-            return _user_and_password(view, end)
-        return _value(view, end, matched.strip("- =\t"))
+        user = matched.startswith(("-u ", "-u=", "--user ", "--user="))
+        return _promised("user" if user else "flag", 0, matched.strip("- =\t"), secret=True)
     link = _LINK.search(matched) if _may_link(matched) else None
     if link is not None:
-        return _linked(view, end, link)
+        return _linked_promise(matched, link)
     name = matched.rstrip(_SEPARATORS)
-    copula = _COPULA.search(matched) if " " in matched or "\t" in matched else None
+    copula = _COPULA.search(matched)
     if copula is None and len(name) < len(matched) and matched[-1] in ":=>":
-        name = _name(view, position, position + len(name))
-        if kind_of(name) is not KeyKind.SECRET or view.startswith("://", max(0, position - 3)):
-            return None
-        return _value(view, end, name)
-    scheme = _SCHEME.match(view, position)
-    if scheme is not None:
-        return _bearer(view, scheme.end())
-    if copula is None or kind_of(_name(view, position, position + copula.start())) is not KeyKind.SECRET:
-        return None
-    span = _value(view, _past_colon(view, end), matched)
-    certain = span is not None and (_PASSWORD_NOUN.search(matched) or span[1] - span[0] >= _LONG)
-    return span if certain else None
+        name_end = len(name)
+        name = _name(matched, 0, name_end)
+        return _promised("sign", name_end, name, secret=kind_of(name) is KeyKind.SECRET)
+    if copula is None or _SCHEME.match(matched):
+        return _promised("scheme", 0, "", secret=False)
+    name = _name(matched, 0, copula.start())
+    return _promised("copula", copula.start(), matched, secret=kind_of(name) is KeyKind.SECRET)
+
+
+def _promised(form: str, name_end: int, name: str, *, secret: bool) -> _Promise:
+    return _Promise(form, name_end, secret, is_password_name(name), label_of(name))
+
+
+def _foreign_promise(view: str, position: int, promise: _Promise) -> _Promise:
+    """Read again a name with characters that are not ASCII, of which the trigger saw a part only."""
+    name = _name(view, position, position + promise.name_end)
+    secret = kind_of(name) is KeyKind.SECRET
+    if promise.form == "copula":
+        return promise._replace(secret=secret)
+    return _promised(promise.form, promise.name_end, name, secret=secret)
 
 
 def _may_link(matched: str) -> bool:
@@ -146,19 +192,30 @@ def _may_link(matched: str) -> bool:
     )
 
 
-def _linked(view: str, end: int, link: re.Match[str]) -> Found | None:
-    """Return the value of a name that is followed by no colon, but stands in markup, a table, a call, a command."""
-    kind = link.lastgroup
-    if kind == "login":
-        return _value(view, end - link[0].endswith(("'", '"')), "password")
-    quoted = kind == "quoted"
-    name = link.string[: link.start()] if quoted or kind == "field" else link.string.strip("<>| \t").split()[-1]
-    if kind_of(name.strip("(\"' ").rpartition(":")[2]) is not KeyKind.SECRET:
-        return None
-    span = _value(view, end - quoted, name)
-    if span is None or (quoted or kind == "cell") > (_DIGIT.search(view, span[0], span[1]) is not None):
+def _linked_promise(matched: str, link: re.Match[str]) -> _Promise:
+    """Read a name that is followed by no colon, but stands in markup, a table, a call, a command."""
+    form = link.lastgroup or ""
+    if form == "login":
+        return _promised(form, 0, "password", secret=True)
+    before = form in {"quoted", "field"}
+    name = matched[: link.start()] if before else matched.strip("<>| \t").split()[-1]
+    secret = kind_of(name.strip("(\"' ").rpartition(":")[2]) is KeyKind.SECRET
+    return _promised(form, link.start(), name, secret=secret)
+
+
+def _linked(view: str, end: int, matched: str, promise: _Promise) -> Found | None:
+    form = promise.form
+    opened = form == "quoted" or (form == "login" and matched[-1] in "'\"")  # by a quote that the trigger took
+    span = _value(view, end - opened, promise)
+    if span is not None and form in {"quoted", "cell"} and _DIGIT.search(view, span[0], span[1]) is None:
         return None
     return span
+
+
+def _behind_copula(view: str, end: int, matched: str, promise: _Promise) -> Found | None:
+    span = _value(view, _past_colon(view, end), promise)
+    certain = span is not None and (span[1] - span[0] >= _LONG or _PASSWORD_NOUN.search(matched))
+    return span if certain else None
 
 
 @lru_cache(maxsize=4096)
@@ -188,31 +245,41 @@ def _user_and_password(view: str, start: int) -> Found | None:
     return (start, match.end(), Label.GENERIC_SECRET)
 
 
-def _bearer(view: str, start: int) -> Found | None:
+def _bearer(view: str, position: int) -> Found | None:
+    scheme = _SCHEME.match(view, position)
+    if scheme is None:
+        return None
+    start = scheme.end()
     match = _BEARER.match(view, start)
     if match is None or _refused(match[0]) or not any(character.isdigit() for character in match[0]):
         return None
     return (start, match.end(), Label.GENERIC_SECRET)
 
 
-def _value(view: str, position: int, name: str) -> Found | None:
-    opening = _OPENING.match(view, position)
-    if opening is None:
-        return None
-    start = opening.end()
-    if view[start : start + 1] in _SCHEME_STARTS:
+def _value(view: str, position: int, promise: _Promise) -> Found | None:
+    start, quote = position, None
+    if view[start : start + 1] == " ":
+        start += 1
+    first = view[start : start + 1]
+    if first in _OPENING_SIGNS:  # of any but the usual opening, a space or none
+        opening = _OPENING.match(view, position)
+        if opening is None:
+            return None
+        start, quote = opening.end(), opening[1]
+        first = view[start : start + 1]
+    if first in _SCHEME_STARTS:
         scheme = _SCHEME.match(view, start)
         start = start if scheme is None else scheme.end()
-    password = is_password_name(name)
-    if opening[1]:
-        end = _closing(view, start, opening[1])
+    password = promise.password
+    if quote:
+        end = _closing(view, start, quote)
         accepted = _accepts_quoted(view[start:end], password=password)
     else:
         end = _unquoted_end(view, start)
         accepted = _accepts_unquoted(view[start:end], password=password)
     if not accepted:
         return None
-    return (start, _rest(view, end) if end - start == _JUDGED else end, label_of(name))
+    return (start, _rest(view, end) if end - start == _JUDGED else end, promise.label)
 
 
 def _rest(view: str, end: int) -> int:

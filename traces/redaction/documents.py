@@ -42,13 +42,11 @@ _IBAN_LENGTHS = {
 _IBAN_LENGTHS |= {"BF": 28, "BJ": 28, "CI": 28, "CM": 27, "SN": 28, "ML": 28, "MZ": 25, "AO": 25, "CV": 25, "GW": 25}
 _IBAN_LENGTHS |= {"NE": 28, "TG": 28, "MA": 28, "IR": 26, "HN": 28, "DJ": 27, "NI": 28, "BI": 27}
 _IBANS = {
-    country: re.compile(rf"[A-Za-z]{{2}}\d\d(?:[ -]?[A-Za-z0-9]){{{length - 4}}}(?![A-Za-z0-9])")
+    country: re.compile(rf"[A-Za-z]{{2}}[0-9]{{2}}(?:[ -]?[A-Za-z0-9]){{{length - 4}}}(?![A-Za-z0-9])")
     for country, length in _IBAN_LENGTHS.items()
 }
 _IBAN_MODULUS = 97
-_IBAN_DIGITS = {ord(" "): None, ord("-"): None} | {
-    ord(letter): str(value) for value, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10)
-}
+_IBAN_DIGITS = {character: str(value) for value, character in enumerate("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")}
 
 # Letters and digits as in ICAO 9303 part 4 (up to 9) and national forms; Russia writes 45 08 123456.
 _PASSPORT = re.compile(r"(?:[A-Za-z0-9]{6,12}|\d\d ?\d\d ?(?:№ ?)?\d{6}|[A-Z]{1,2} \d{6,8})(?![A-Za-z0-9])")
@@ -64,10 +62,13 @@ def find_iban(view: str, position: int) -> Found | None:
     if match is None or (position and view[position - 1].isascii() and view[position - 1].isalnum()):
         return None
     iban = match[0].upper()
-    if iban != match[0] and "-" in iban:  # the beginning of a UUID, say
-        return None
-    remainder = int((iban[4:] + iban[:4]).translate(_IBAN_DIGITS)) % _IBAN_MODULUS
-    return (position, match.end(), _IBAN) if remainder == 1 else None
+    if "-" in iban:
+        if iban != match[0]:  # the beginning of a UUID, say
+            return None
+        iban = iban.replace("-", "")
+    iban = iban.replace(" ", "")
+    number = "".join(map(_IBAN_DIGITS.__getitem__, iban[4:] + iban[:4]))
+    return (position, match.end(), _IBAN) if int(number) % _IBAN_MODULUS == 1 else None
 
 
 def find_passport(view: str, position: int) -> Found | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from operator import methodcaller
 
 from traces.redaction.canonical import FILLER
 from traces.redaction.spans import Found, Label
 
 _EMAIL, _URL_CREDENTIALS = Label.EMAIL, Label.URL_CREDENTIALS
 
+_USUAL_REACH = 64  # characters of the longest usual local part
 LOCAL_REACH = 256  # characters before an @ in which its local part or URL must begin
 
 # Letters of every script with their combining marks, without punctuation, symbols and separators.
@@ -18,15 +20,17 @@ _LOCAL_REVERSED = re.compile(rf"[{_LETTER}.+'%-]{{1,{LOCAL_REACH}}}")
 _QUOTED_REVERSED = re.compile(rf"{FILLER}*\"[^\"\n\x00:,{{}}\[\]]{{0,64}}\w[^\"\n\x00:,{{}}\[\]]{{0,64}}\"")
 _NEVER_FIRST = ".'%+-" + FILLER
 _NEVER_ALONE = _NEVER_FIRST + "_"
-_QUOTED_ENDS = ('"', FILLER)
+_QUOTED_ENDS = frozenset({'"', FILLER})
 _LABEL = rf"[{_LETTER}](?:[{_LETTER}-]{{0,61}}[{_LETTER}])?"
 _DOMAIN = re.compile(rf"{FILLER}*(?:{_LABEL}\.){{1,8}}")
 # The same in ASCII, with what comes behind it in doubt neither way: one match instead of a step for each label.
 _USUAL_DOMAIN = re.compile(
+    rf"{FILLER}{{0,8}}"
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}([A-Za-z]{2,24})(?=\.?(?:[\s\"'<>()\[\]{},;:!?|/&=\0]|\Z))"
 )
 _LITERAL = re.compile(rf"{FILLER}*\[(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|IPv6:[0-9A-Fa-f:.]{{2,45}})\]")
 _AT_DOMAIN = re.compile(rf"@{FILLER}*(?:\[|[{_LETTER}-]{{1,63}}\.)")
+_ENDS_WITH_AT = methodcaller("endswith", ("at", "AT"))  # ana [at] example.com
 _SPELLED_AT = re.compile(r" {0,2}[\[(] ?(?:at|AT) ?[\])] {0,2}")
 _SPELLED_LOCAL_REVERSED = re.compile(rf"[{_LETTER}+-](?:[{_LETTER}.+-]{{0,63}})")
 _SPELLED_DOMAIN = re.compile(rf"{_LABEL}(?:(?:\.| {{0,2}}[\[(] ?(?:dot|DOT) ?[\])] {{0,2}}){_LABEL}){{1,8}}")
@@ -203,7 +207,7 @@ _SERVICE_USERS = frozenset({"git", "hg", "svn"})
 
 def find_emails(view: str) -> Iterator[Found]:
     """Yield the e-mail address, or the user and password of a URL, around every ``@`` of a canonical view."""
-    if "at]" in view or "at)" in view or "AT]" in view or "AT)" in view:
+    if any(map(_ENDS_WITH_AT, view.split("]")[:-1])) or any(map(_ENDS_WITH_AT, view.split(")")[:-1])):
         yield from _disguised(view)
     scheme = view.find("://")
     if scheme < 0:
@@ -326,11 +330,13 @@ def _tld_end(view: str, start: int) -> int | None:
 
 
 def _local_start(view: str, at: int) -> int | None:
-    window = view[max(0, at - LOCAL_REACH - 2) : at][::-1]
-    quoted = _QUOTED_REVERSED.match(window) if window[:1] in _QUOTED_ENDS else None
-    if quoted is not None:
-        return at - quoted.end()
-    match = _LOCAL_REVERSED.match(window)
+    if view[at - 1 : at] in _QUOTED_ENDS:
+        quoted = _QUOTED_REVERSED.match(view[max(0, at - LOCAL_REACH - 2) : at][::-1])
+        if quoted is not None:
+            return at - quoted.end()
+    match = _LOCAL_REVERSED.match(view[max(0, at - _USUAL_REACH) : at][::-1])
+    if match is not None and match.end() == _USUAL_REACH:  # it may go on: to turn a long text round takes long
+        match = _LOCAL_REVERSED.match(view[max(0, at - LOCAL_REACH) : at][::-1])
     if match is None:
         return None
     local = match[0][::-1]

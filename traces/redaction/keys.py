@@ -345,6 +345,7 @@ def context_of(name: str) -> str:
     return next((word for pattern, word in _CONTEXTS if pattern.search(name)), "")
 
 
+@lru_cache(maxsize=8192)
 def label_of(name: str) -> Label:
     """Return the label of a secret under ``name``: AWS secrets have their own."""
     squeezed = re.sub(r"[^a-z]", "", name.lower())

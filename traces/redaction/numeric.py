@@ -47,6 +47,7 @@ _CARD_CONTEXT = re.compile(r"(?i)card|\bpan\b|carte|karte|tarjeta|cart[aã]o|car
 _USUAL_CARD_LENGTH = 16  # longer ones exist, but a bare run of 19 digits is more often an identifier
 
 _SSN = re.compile(r"(?!000|666|9)\d{3}([- ]?)(?!00)\d{2}\1(?!0000)\d{4}(?!\d|[-.]\d|[ ]\d)")
+_SSN_SEPARATORS = frozenset("- ")
 _SSN_CONTEXT = re.compile(
     r"(?i)\bs\.?s\.?n\b|\bss ?#|social.?sec|soc\.? sec|sozialversicherung|s.cu(?:rit.)? soc|tax.?id|\btin\b|itin"
 )
@@ -57,11 +58,12 @@ _EXTENSION = re.compile(
 _ALL_DIGITS = "0123456789"  # a table of characters, not a number
 _OPEN = frozenset(["", *" \n,;\"'()[]{}|\0"])  # the usual neighbours of a number, which belong to no longer one
 _EXTENSION_STARTS = frozenset(" ,;xXeE#dD")
+_EXTENSION_WORDS = frozenset("eExXdDpPiIaArRдД#;")  # how they begin behind a comma and a space
 _INTERNATIONAL = re.compile(r"(?:\+|00[ .-]?)\(?\d(?:[ .\-/()]{0,3}\d){5,16}\)?")
 _SEPARATED = re.compile(r"\(?\+?\d(?:[ .\-/()]{0,3}\d){5,16}")
 _LAST_GROUP = re.compile(r"[ .\-/()]+\d+\)?$")
 _AREA = re.compile(r"\(\+?\d{1,5}\)")
-_IN_ROW = re.compile(r"[\d][ -]|[#/=]")  # further groups of digits before a number: a table, an account number, a path
+_ROW_SIGNS = frozenset("#/=")  # before a number that is an account's, or in a path
 _ROW_GOES_ON = re.compile(r" \d")
 _TRUNK = re.compile(r"\(?0[1-9]\d{0,4}\)?(?:[ ./-]{0,2}\d{1,8}){0,5}(?!\d)")
 _GROUPED = re.compile(
@@ -97,8 +99,9 @@ def luhn(digits: str) -> bool:
 
 def find_card(view: str, position: int) -> Found | None:
     """Return the card number that begins at ``position``, if one does; what stands before it is not looked at."""
-    match = _CARD.match(view, position) if view[position : position + 4].isdecimal() else None
-    if match is None:
+    lengths = _ISSUERS.get(view[position : position + 4])
+    match = _CARD.match(view, position) if lengths is not None else None
+    if match is None or lengths is None:
         return None
     text, end = match[0], match.end()
     digits = text
@@ -107,19 +110,27 @@ def find_card(view: str, position: int) -> Found | None:
         if tuple(map(len, groups)) not in _CARD_GROUPS:
             return None
         digits = "".join(groups)
-    if len(digits) not in _ISSUERS.get(digits[:4], ()) or not luhn(digits) or _goes_on(view, end):
+    if len(digits) not in lengths or not luhn(digits) or _goes_on(view, end):
         return None
     if len(digits) > _USUAL_CARD_LENGTH and not _CARD_CONTEXT.search(view, max(0, position - 32), position):
         return None
     return (position, end, _CARD_LABEL)
 
 
+def is_number_context(text: str) -> bool:
+    """Whether ``text`` speaks of a card or of a social security number, which is then found by less."""
+    return _CARD_CONTEXT.search(text) is not None or _SSN_CONTEXT.search(text) is not None
+
+
 def find_ssn(view: str, position: int) -> Found | None:
     """Return the social security number that begins at ``position``; without dashes it needs a context word."""
+    separator = view[position + 3 : position + 4]
+    if separator in _SSN_SEPARATORS and view[position + 6 : position + 7] != separator:
+        return None
     match = _SSN.match(view, position)
     if match is None or _goes_on(view, match.end()):
         return None
-    if match[1] != "-" and not _SSN_CONTEXT.search(view, max(0, position - 40), position):
+    if separator != "-" and not _SSN_CONTEXT.search(view, max(0, position - 40), position):
         return None
     return (position, match.end(), _SSN_LABEL)
 
@@ -143,8 +154,10 @@ def find_phone(view: str, position: int, *, context: bool) -> Found | None:
         return None
     if not context and view[end : end + 1] == ":" == view[position - 1 : position]:  # an account in arn:aws:iam::…:role
         return None
-    extension = _EXTENSION.match(view, end) if view[end : end + 1] in _EXTENSION_STARTS else None
-    return (position, end if extension is None else extension.end(), _PHONE)
+    if view[end : end + 1] in _EXTENSION_STARTS and view[end : end + 3].lstrip(", ")[:1] in _EXTENSION_WORDS:
+        extension = _EXTENSION.match(view, end)
+        end = end if extension is None else extension.end()
+    return (position, end, _PHONE)
 
 
 def belongs_before(view: str, start: int) -> bool:
@@ -227,16 +240,30 @@ def _national_lengths(digits: str) -> frozenset[int]:
     return frozenset(length for length in lengths if length >= 5)  # noqa: PLR2004
 
 
-def _national(view: str, position: int, *, context: bool) -> int | None:  # noqa: PLR0911  one way out for each form
-    if not context and _IN_ROW.search(view, max(0, position - 2), position):
+def _national(view: str, position: int, *, context: bool) -> int | None:
+    """Return where the number ends that is grouped as its country writes it, if it is."""
+    first = view[position]
+    if not context and _in_row(view[max(0, position - 2) : position]):
         return None
-    match = _GROUPED.match(view, position)
-    if match is not None:
-        return match.end()
+    if first != "0":
+        match = _GROUPED.match(view, position)
+        if match is not None:
+            return match.end()
+        if first != "(":
+            return None
     match = _TRUNK.match(view, position)
     if match is None or match[0].startswith(_ALL_DIGITS):
         return None
-    text = match[0]
+    return _grouped_end(view, position, match[0], context=context)
+
+
+def _in_row(before: str) -> bool:
+    """Whether the last two characters ``before`` a number are further groups of digits, as in a table, or a path."""
+    return not _ROW_SIGNS.isdisjoint(before) or (before[-1:] in " -" and before[:1].isdecimal())
+
+
+def _grouped_end(view: str, position: int, text: str, *, context: bool) -> int | None:
+    """Return where a number with a trunk prefix ends, without what follows ``text``'s last possible group."""
     while text:
         count = len(_digits(text))
         if count < 9:  # noqa: PLR2004
@@ -254,9 +281,11 @@ def _national(view: str, position: int, *, context: bool) -> int | None:  # noqa
 
 def _in_context(view: str, position: int) -> int | None:
     match = _SEPARATED.match(view, position)
-    if match is None or _DATE.match(view, position):
+    if match is None:
         return None
     text = match[0]
+    if not text.isdecimal() and _DATE.match(view, position):
+        return None
     while len(_digits(text)) not in _BARE_LENGTHS:
         shorter = _LAST_GROUP.sub("", text)
         if shorter == text or len(shorter) < _MIN_INTERNATIONAL:

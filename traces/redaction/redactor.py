@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from itertools import accumulate
+from bisect import bisect_left, bisect_right
+from itertools import accumulate, compress, count
+from operator import ne, not_
 from typing import Any
 
 import orjson
@@ -37,12 +38,15 @@ def _touching(text: str, spans: list[Found]) -> list[int]:
     touching: list[int] = []
     for start, end, _ in spans:
         before, after = padded[start - 1], padded[end]
-        if (
-            (before == " " and padded[start - 2].isdecimal())
-            or (before not in _APART and (before.isalnum() or before in _BESIDE))
-            or (after == " " and padded[end + 1].isdecimal())
-            or (after not in _APART and (after.isalnum() or after in _BEHIND))
-        ):
+        if before == " ":
+            touches = padded[start - 2].isdecimal()
+        else:
+            touches = before not in _APART and (before.isalnum() or before in _BESIDE)
+        if after == " ":
+            touches = touches or padded[end + 1].isdecimal()
+        elif after not in _APART:
+            touches = touches or after.isalnum() or after in _BEHIND
+        if touches:
             touching.append(start)
     return touching
 
@@ -91,7 +95,7 @@ class Redactor:
         """Whether one look at the whole value as JSON shows that nothing is to be redacted."""
         try:
             # Where there is much to redact, the first items show it.
-            if self._scanner.spans(_head(value)):
+            if self._scanner.finds(_head(value)):
                 return False
             return self._scanner.is_clean(orjson.dumps(value).decode())
         except TypeError:  # what JSON can't hold: bytes, sets, cycles, huge integers
@@ -102,30 +106,29 @@ class Redactor:
 
         Texts of ASCII are read apart from the others: most rules have a shorter way for them.
         """
-        foreign = [index for index, text in enumerate(texts) if not text.isascii()]
-        if not foreign or len(foreign) == len(texts):
+        ascii_only = list(map(str.isascii, texts))
+        if all(ascii_only) or not any(ascii_only):
             return self._settled(texts, contexts)
-        plain = [index for index, text in enumerate(texts) if text.isascii()]
         changed: dict[int, str] = {}
-        for indexes in (plain, foreign):
-            known = {place: contexts[index] for place, index in enumerate(indexes) if index in contexts}
-            settled = self._settled([texts[index] for index in indexes], known)
-            changed |= {indexes[place]: text for place, text in settled.items()}
+        for chosen in (ascii_only, list(map(not_, ascii_only))):
+            indexes = list(compress(count(), chosen))
+            known = (
+                {place: contexts[index] for place, index in enumerate(indexes) if index in contexts} if contexts else {}
+            )
+            settled = self._settled(list(compress(texts, chosen)), known)
+            changed.update(zip(map(indexes.__getitem__, settled), settled.values(), strict=True))
         return changed
 
     def _settled(self, texts: list[str], contexts: dict[int, str]) -> dict[int, str]:
         """Redact ``texts`` together, again and again until nothing more is found; return those that changed."""
-        changed: dict[int, str] = {}
-        pending = list(range(len(texts)))
-        current = texts
-        for _ in range(_ROUNDS):
-            dirty, unsettled = self._one_round(current, contexts)
-            changed |= {pending[index]: text for index, text in dirty.items()}
-            if not unsettled:
+        changed, pending = self._one_round(texts, contexts)
+        for _ in range(_ROUNDS - 1):
+            if not pending:
                 return changed
-            contexts = {position: contexts[index] for position, index in enumerate(unsettled) if index in contexts}
-            pending = [pending[index] for index in unsettled]
-            current = [dirty[index] for index in unsettled]
+            known = {place: contexts[index] for place, index in enumerate(pending) if index in contexts}
+            dirty, unsettled = self._one_round([changed[index] for index in pending], known)
+            changed |= {pending[place]: text for place, text in dirty.items()}
+            pending = [pending[place] for place in unsettled]
         return changed | {index: self._replacement.token(Label.GENERIC_SECRET) for index in pending}
 
     def _one_round(self, texts: list[str], contexts: dict[int, str]) -> tuple[dict[int, str], list[int]]:
@@ -150,11 +153,12 @@ class Redactor:
             position = end
         parts.append(text[position:])
         rewritten = "".join(parts).split(_SEPARATOR)
-        dirty = {
-            index: new[len(contexts[index]) :] if index in contexts else new
-            for index, (old, new) in enumerate(zip(joined, rewritten, strict=True))
-            if old != new
-        }
+        if len(rewritten) != len(joined):  # a value that reaches from one text into the next
+            dirty = self._each(texts, joined, spans)
+            return dirty, list(dirty)
+        dirty = {index: rewritten[index] for index in compress(count(), map(ne, joined, rewritten))}
+        for index in contexts.keys() & dirty.keys():
+            dirty[index] = dirty[index][len(contexts[index]) :]
         return dirty, self._unsettled(text, joined, spans, dirty)
 
     def _unsettled(self, text: str, joined: list[str], spans: list[Found], dirty: dict[int, str]) -> list[int]:
@@ -170,11 +174,12 @@ class Redactor:
         starts = list(accumulate([len(text) + len(_SEPARATOR) for text in joined], initial=0))
         found: dict[int, list[Found]] = {}
         for first, last, label in spans:
-            index = bisect_right(starts, first) - 1
-            base = starts[index] + len(joined[index]) - len(texts[index])
-            start, end = max(0, first - base), min(last - base, len(texts[index]))
-            if start < end:
-                found.setdefault(index, []).append((start, end, label))
+            # A value may reach through several texts: the lines of a private key in a list.
+            for index in range(bisect_right(starts, first) - 1, bisect_left(starts, last)):
+                base = starts[index] + len(joined[index]) - len(texts[index])
+                start, end = max(0, first - base), min(last - base, len(texts[index]))
+                if start < end:
+                    found.setdefault(index, []).append((start, end, label))
         dirty: dict[int, str] = {}
         for index, text in enumerate(texts):
             rewritten = rewrite(text, self._hits(text, found.get(index, [])), 0, len(text))

@@ -15,7 +15,7 @@ from traces.redaction.documents import find_iban, find_passport
 from traces.redaction.emails import find_emails
 from traces.redaction.engine import Finder, Pattern, compile_finder, compile_pattern
 from traces.redaction.keys import NAME_TRIGGER, KeyKind, kind_of
-from traces.redaction.numeric import belongs_before, find_card, find_phone, find_ssn
+from traces.redaction.numeric import belongs_before, find_card, find_phone, find_ssn, is_number_context
 from traces.redaction.spans import Found, Label, merge
 
 
@@ -63,6 +63,7 @@ _PHONE_TRIGGER = (
 _PASSPORT_WORDS = r"passport|passeport|reisepass|pasaporte|passaporto?|paspoort|paszport|pasaport"
 _DOCUMENT_TRIGGER = rf"\b(?:[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|[a-z]{{2}}\d\d ?[a-z0-9]{{4}} ?[a-z0-9]{{4}})|(?i:{_PASSPORT_WORDS})[^\n\x00|\]]{{0,40}}\d|(?:\?\?)[^\n\x00]{{0,14}}\d\w{{0,3}}\d|(?i:iban)[^\n\x00\d]{{0,12}}\d\d"
 
+LONGEST_IDLE_WORD = 15  # letters; the shortest token without a digit or sign has more
 _IBAN_HEAD = 4  # characters of the country and the check digits
 _PASSPORT_WORD = re.compile(rf"(?i){_PASSPORT_WORDS}|护照|護照|旅券|パスポート|паспорт|여권")
 _SSN_WORD = re.compile(r"(?i)ssn|social")
@@ -87,16 +88,23 @@ class Scanner:
 
     def spans(self, text: str) -> list[Found]:
         """Return the spans of ``text`` in order, without overlaps; offsets are characters."""
+        return merge(list(self._found(text)))
+
+    def finds(self, text: str) -> bool:
+        """Whether there is any span in ``text``."""
+        return next(self._found(text), None) is not None
+
+    def _found(self, text: str) -> Iterator[Found]:
         view = canonical_view(text)
         buffer = scan_bytes(view)
-        found = list(find_emails(view))
+        found = find_emails(view)
         if not self._categories.emails:
-            found = [span for span in found if span[2] is not Label.EMAIL]
+            found = (span for span in found if span[2] is not Label.EMAIL)
         if not self._categories.secrets:
-            found = [span for span in found if span[2] is not Label.URL_CREDENTIALS]
+            found = (span for span in found if span[2] is not Label.URL_CREDENTIALS)
+        yield from found
         for scan_pass in self._passes:
-            found += _scan(scan_pass, view, buffer)
-        return merge(found)
+            yield from _scan(scan_pass, view, buffer)
 
     def is_clean(self, document: str) -> bool:
         """Whether nothing in a JSON ``document`` would be redacted, field names included.
@@ -119,6 +127,15 @@ class Scanner:
                 if not unset and (view[end - 1] == ":" or _NAME.fullmatch(name)) and kind_of(name) is not KeyKind.PLAIN:
                     return False
         return all(next(_scan(scan_pass, view, buffer), None) is None for scan_pass in self._passes)
+
+
+@lru_cache(maxsize=8192)
+def is_idle_word(text: str) -> bool:
+    """Whether ``text``, of up to ``LONGEST_IDLE_WORD`` characters, is a word such as a role or a status.
+
+    Such a word holds no value, and is not the context of one that may stand beside it.
+    """
+    return text.isascii() and text.isalpha() and kind_of(text) is KeyKind.PLAIN and not is_number_context(text)
 
 
 def _scan(scan_pass: _Pass, view: str, buffer: bytes) -> Iterator[Found]:

@@ -6,6 +6,7 @@ The prefixes are those that the vendors document; a length keeps words of prose 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -162,7 +163,10 @@ TRIGGER = "|".join(
 
 _PEM_HEADER = re.compile(_PEM_BEGIN)
 _PEM_END = re.compile(r"-----END (?:[A-Z0-9 ]{1,30} )?PRIVATE KEY(?: BLOCK)?-----")
-_PEM_BODY = re.compile(r"[A-Za-z0-9+/=\s:,. \x1a\\-]*")
+# Its lines may be texts of their own, with a NUL between them.
+_PEM_BODY = re.compile(r"[A-Za-z0-9+/=\s:,. \x1a\\-]*(?:\0\n[A-Za-z0-9+/=]{16,}(?:\n|\Z))*")
+_TEXTS_APART = "\n\0\n"  # what stands between two texts that are read together, such as the lines of a key in a list
+_KEY_LINES = re.compile(r"[A-Za-z0-9+/=\s:,. \x1a\\\0-]*")
 _PUTTY_END = re.compile(r"Private-MAC: *[0-9a-f]+")
 _KEY_REACH = (
     16 << 10
@@ -170,6 +174,7 @@ _KEY_REACH = (
 _SHORTEST_PREFIX = 2
 _HEAD = 72  # characters of a token in which a digit or capital tells it from words of prose
 _RUN = re.compile(r"[A-Za-z0-9_-]+")
+_RUN_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_-")
 _UNLIKE_PROSE = re.compile(r"[A-Z0-9]")
 
 
@@ -241,7 +246,7 @@ def find_token(view: str, position: int, _end: int) -> Found | None:
     if best is None or _UNLIKE_PROSE.search(view, position + _SHORTEST_PREFIX, position + _HEAD) is None:
         return None
     # Letters that follow without a break go too: two tokens run together, or one longer than its form.
-    run = _RUN.match(view, end)
+    run = _RUN.match(view, end) if view[end : end + 1] in _RUN_CHARACTERS else None
     return (position, end if run is None else run.end(), best[0])
 
 
@@ -250,6 +255,12 @@ def _private_key(view: str, position: int) -> Found | None:
     if header is None:
         return None
     footer = view.find("-----END ", header.end(), position + _KEY_REACH)
+    if (
+        footer >= 0
+        and view.find(_TEXTS_APART, header.end(), footer) >= 0
+        and not _KEY_LINES.fullmatch(view, header.end(), footer)
+    ):
+        footer = -1  # the end of another key, in another text
     end = _PEM_END.match(view, footer) if footer >= 0 else None
     body = end or _PEM_BODY.match(view, header.end())
     return (position, body.end() if body else header.end(), Label.PRIVATE_KEY)

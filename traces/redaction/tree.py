@@ -12,20 +12,23 @@ from typing import Any
 
 import orjson
 
+from traces.redaction.columns import SMALLEST_TESTED, Columns, columns_of
 from traces.redaction.credentials import is_placeholder
 from traces.redaction.keys import FieldName, KeyKind, field_name, kind_of, label_of
 from traces.redaction.replacement import Replacement
+from traces.redaction.scanner import LONGEST_IDLE_WORD, is_idle_word
 from traces.redaction.spans import Label
 
 MAX_DEPTH = 100  # levels, those of JSON inside JSON strings included; deeper subtrees are replaced whole
 MAX_NODES = 2_000_000  # values in one call; what is beyond is replaced whole
-_SMALLEST_TESTED = 10**8  # integers of nine digits or more can be cards, phones and social security numbers
 _JSON_OPENINGS = frozenset('{["')
 _SHORTEST_JSON = 6
 _PLAIN_TYPES = frozenset({type(None), bool, float})
 _UNTOUCHED = (type(None), bool, float, dt.date, dt.time, dt.timedelta, uuid.UUID)
 _HEADER_NAMES = frozenset({"authorization", "cookie"})
 _PAIR = 2
+_COPIED_AS_THEY_ARE = frozenset({dict, list})
+_NO_NAMES: frozenset[Any] = frozenset()
 
 Rewrite = Callable[[list[str], dict[int, str]], dict[int, str]]
 
@@ -58,7 +61,8 @@ class Tree:
         self._places: list[tuple[int, Any]] = []  # of each text: its node and its key there
         self._forms: dict[int, _Form] = {}  # of those texts that are no plain string
         self._contexts: dict[int, str] = {}  # of those texts whose field's name is a context word
-        self._changes: dict[int, dict[Any, Any]] = {}
+        self._tokens: list[tuple[int, Any, str]] = []  # what is replaced whole: a node, a key there, the token
+        self._copies: dict[int, Any] = {}  # of the nodes that change, while they are changed
         self._renames: dict[int, dict[Any, str]] = {}
         self._plain: set[str] = set()  # names that ask for nothing
         self._path: set[int] = set()
@@ -69,23 +73,22 @@ class Tree:
         root = [value]
         self._nodes.append((root, -1, 0, None))
         self._value(value, 0, 0, "", 0)
-        if self._texts:
-            self._put_back(self._rewrite(self._texts, self._contexts))
-        if not self._changes and not self._renames:
-            return value
-        return self._rebuilt(root)
+        self._put_back(self._rewrite(self._texts, self._contexts) if self._texts else {})
+        return self._finished() if self._copies else value
 
     def _value(self, value: Any, node: int, key: Any, context: str, depth: int) -> None:
         kind = type(value)
         if kind is str:
             if value and not (value[0] in _JSON_OPENINGS and self._json(value, node, key, depth)):
                 self._text(value, node, key, _Form.TEXT, context)
-        elif kind is dict or kind is list:
-            self._container(value, node, key, context, depth)
+        elif kind is dict:
+            self._mapping(value, node, key, depth)
+        elif kind is list:
+            self._sequence(value, node, key, context, depth)
         elif isinstance(value, _UNTOUCHED):
             return
         elif kind is int:
-            if value >= _SMALLEST_TESTED or value <= -_SMALLEST_TESTED:
+            if value >= SMALLEST_TESTED or value <= -SMALLEST_TESTED:
                 self._integer(value, node, key, context)
         else:
             self._other(value, node, key, context, depth)
@@ -112,8 +115,10 @@ class Tree:
             self._text(bytes(value).decode(errors="surrogateescape"), node, key, _Form.BYTES, context)
         elif isinstance(value, int):
             self._integer(int(value), node, key, context)
-        elif isinstance(value, (Mapping, list, tuple, AbstractSet)):
-            self._container(value, node, key, context, depth)
+        elif isinstance(value, Mapping):
+            self._mapping(value, node, key, depth)
+        elif isinstance(value, (list, tuple, AbstractSet)):
+            self._sequence(value, node, key, context, depth)
         else:
             try:
                 text = str(value)
@@ -137,53 +142,63 @@ class Tree:
         self._value(parsed, len(self._nodes) - 1, 0, "", depth + 1)
         return True
 
-    def _container(self, value: Any, parent: int, key: Any, context: str, depth: int) -> None:
+    def _enter(self, value: Any, parent: int, key: Any, depth: int) -> int:
+        """Return the number of a new node for ``value``, or 0 when it can't be read and was replaced whole."""
+        nodes, path = self._nodes, self._path
         self._count += len(value)
-        nodes, path, identity = self._nodes, self._path, id(value)
-        if depth >= MAX_DEPTH or self._count > MAX_NODES or identity in path:
+        if depth >= MAX_DEPTH or self._count > MAX_NODES or id(value) in path:
             self._replace(parent, key, Label.GENERIC_SECRET)
-            return
-        node = len(nodes)
+            return 0
+        path.add(id(value))
         nodes.append((value, parent, key, None))
-        path.add(identity)
-        if type(value) is dict or isinstance(value, Mapping):
-            self._mapping(value, node, depth + 1)
-        else:
-            self._sequence(value, node, context, depth + 1)
-        path.remove(identity)
+        return len(nodes) - 1
 
-    def _mapping(self, value: Mapping[Any, Any], node: int, depth: int) -> None:  # noqa: C901, PLR0912  the inner loop, unrolled
+    def _mapping(  # noqa: C901, PLR0912  the inner loop, unrolled
+        self, value: Mapping[Any, Any], parent: int, name: Any, depth: int, idle: frozenset[Any] = _NO_NAMES
+    ) -> None:
+        node = self._enter(value, parent, name, depth)
+        if not node:
+            return
         texts, places, plain = self._texts, self._places, self._plain
+        skip_words = not self._every_name
         if self._every_name:
             for key in value:
                 if type(key) is str:
                     self._text(key, node, key, _Form.KEY, "")
+        if "value" in value and self._is_named_secret(value):
+            self._replace(node, "value", label_of(_name_in(value)))
+            idle |= {"value"}
         for key, item in value.items():
-            kind = type(item)
+            if key in idle:
+                continue
             if key not in plain:
                 if type(key) is not str:
                     self._other_key(key, node)
-                elif (name := field_name(key)) is not None:
-                    self._named(name, item, node, key, depth)
+                elif (field := field_name(key)) is not None:
+                    self._named(field, item, node, key, depth + 1)
                     continue
                 else:
                     plain.add(key)
             # Most items are short texts and small numbers: they are told apart here, without a call.
+            kind = type(item)
             if kind is str:
-                if item and item[0] not in _JSON_OPENINGS:
+                if len(item) <= LONGEST_IDLE_WORD and (
+                    not item or (skip_words and item.isalpha() and is_idle_word(item))
+                ):
+                    continue
+                if item[0] in _JSON_OPENINGS:
+                    self._value(item, node, key, "", depth + 1)
+                else:
                     texts.append(item)
                     places.append((node, key))
-                elif item:
-                    self._value(item, node, key, "", depth)
             elif kind is int:
-                if not -_SMALLEST_TESTED < item < _SMALLEST_TESTED:
+                if not -SMALLEST_TESTED < item < SMALLEST_TESTED:
                     self._integer(item, node, key, "")
-            elif kind is dict or kind is list:
-                self._container(item, node, key, "", depth)
+            elif kind is dict:
+                self._mapping(item, node, key, depth + 1)
             elif kind not in _PLAIN_TYPES:
-                self._value(item, node, key, "", depth)
-        if self._secrets and "value" in value:
-            self._named_pair(value, node)
+                self._value(item, node, key, "", depth + 1)
+        self._path.remove(id(value))
 
     def _named(self, name: FieldName, item: Any, node: int, key: str, depth: int) -> None:
         """Take the item of a field whose name says something."""
@@ -200,29 +215,53 @@ class Tree:
         text = key.decode(errors="surrogateescape") if isinstance(key, bytes) else str(key)
         self._text(text, node, key, _Form.KEY, "")
 
-    def _named_pair(self, value: Mapping[Any, Any], node: int) -> None:
-        """``{"name": "Authorization", "value": "…"}``: the name of the secret is a value itself."""
-        name = value.get("name") or value.get("key") or value.get("header")
-        if isinstance(name, str) and kind_of(name) is KeyKind.SECRET and self._is_set(value["value"]):
-            self._replace(node, "value", label_of(name))
+    def _is_named_secret(self, value: Mapping[Any, Any]) -> bool:
+        """Whether the name of a secret is a value itself: ``{"name": "Authorization", "value": "…"}``."""
+        name = _name_in(value)
+        return self._secrets and kind_of(name) is KeyKind.SECRET and self._is_set(value["value"])
 
-    def _sequence(self, value: Any, node: int, context: str, depth: int) -> None:
+    def _sequence(self, value: Any, parent: int, name: Any, context: str, depth: int) -> None:
+        node = self._enter(value, parent, name, depth)
+        if not node:
+            return
+        columns = Columns() if self._every_name or type(value) is not list else columns_of(value)
+        if columns.texts is not None and depth + 1 < MAX_DEPTH:
+            self._rows(value, node, columns.texts, depth + 2)
+            self._path.remove(id(value))
+            return
+        idle = columns.idle
         previous: Any = None
         for index, item in enumerate(value):
             kind = type(item)
-            if kind is dict or kind is list:
-                self._container(item, node, index, context, depth)
+            if kind is dict:
+                self._mapping(item, node, index, depth + 1, idle)
             elif kind is str and self._secrets and self._announced(previous, item, len(value)):
                 self._replace(node, index, label_of(previous))
             else:
-                self._value(item, node, index, context, depth)
+                self._value(item, node, index, context, depth + 1)
             previous = item
+        self._path.remove(id(value))
+
+    def _rows(self, rows: list[dict[str, Any]], parent: int, names: tuple[str, ...], depth: int) -> None:
+        """Take the texts of ``rows``, objects in which nothing else is to be looked at."""
+        nodes, texts, places = self._nodes, self._texts, self._places
+        self._count += len(rows) * len(rows[0])
+        for index, row in enumerate(rows) if names else ():
+            node = len(nodes)
+            nodes.append((row, parent, index, None))
+            for name in names:
+                text = row[name]
+                if text and text[0] not in _JSON_OPENINGS:
+                    texts.append(text)
+                    places.append((node, name))
+                elif text:
+                    self._value(text, node, name, "", depth)
 
     def _announced(self, previous: Any, item: str, length: int) -> bool:
         """Whether ``item`` follows the name of a secret: ``--password …`` of a command, or a pair of a header."""
         if type(previous) is not str or not previous:
             return False
-        flag = previous[0] == "-" and "=" not in previous
+        flag = previous[0] == "-" and "=" not in previous and not previous.startswith("---")
         header = length == _PAIR and ("-" in previous or previous.lower() in _HEADER_NAMES)
         return (flag or header) and item[:1] != "-" and kind_of(previous) is KeyKind.SECRET and self._is_set(item)
 
@@ -235,53 +274,56 @@ class Tree:
         return not (isinstance(value, (Mapping, list, tuple, AbstractSet, bytes)) and len(value) == 0)
 
     def _replace(self, node: int, key: Any, label: str) -> None:
-        self._changes.setdefault(node, {})[key] = self._replacement.token(label)
+        self._tokens.append((node, key, self._replacement.token(label)))
 
     def _put_back(self, rewritten: dict[int, str]) -> None:
-        places, forms, changes = self._places, self._forms, self._changes
+        """Write every token and every changed text into the copy of what it stands in."""
+        places, forms, copies = self._places, self._forms, self._copies
+        for node, key, token in self._tokens:
+            self._copy(node)[key] = token
         for index, text in rewritten.items():
             node, key = places[index]
-            form = forms.get(index)
-            if form is _Form.KEY:
+            copy = copies[node] if node in copies else self._copy(node)
+            if index not in forms:
+                copy[key] = text
+            elif forms[index] is _Form.KEY:
                 self._renames.setdefault(node, {})[key] = text
-                continue
-            new = text.encode(errors="surrogateescape") if form is _Form.BYTES else text
-            if node in changes:
-                changes[node][key] = new
             else:
-                changes[node] = {key: new}
+                copy[key] = text.encode(errors="surrogateescape") if forms[index] is _Form.BYTES else text
 
-    def _rebuilt(self, root: list[Any]) -> Any:
-        all_changes, all_renames = self._changes, self._renames
-        for index in range(len(self._nodes) - 1, 0, -1):
-            changes, renames = all_changes.get(index), all_renames.get(index)
-            if changes is None and renames is None:
-                continue
-            value, parent, key, source = self._nodes[index]
-            new: Any
-            if changes is not None and renames is None and type(value) is dict:
-                new = {**value, **changes}
-            else:
-                new = _copy(value, changes or {}, renames or {})
-            if source is not None:
-                new = _dump(new[0], source)
-            if parent in all_changes:
-                all_changes[parent][key] = new
-            else:
-                all_changes[parent] = {key: new}
-        return all_changes.get(0, {}).get(0, root[0])
-
-
-def _copy(value: Any, changes: dict[Any, Any], renames: dict[Any, str]) -> Any:
-    """Return a copy of a container with changed items and renamed keys."""
-    if type(value) is list:
-        copy = value.copy()
-        for index, item in changes.items():
-            copy[index] = item
+    def _copy(self, node: int) -> Any:
+        """Return the copy of a node, which is put into the copy of its parent: a dict, or a list of its items."""
+        if node in self._copies:
+            return self._copies[node]
+        value, parent, key, _ = self._nodes[node]
+        copy = dict(value.items()) if isinstance(value, Mapping) else list(value)
+        self._copies[node] = copy
+        if node:
+            self._copy(parent)[key] = copy
         return copy
-    if isinstance(value, Mapping):
-        return _copy_mapping(value, changes, renames)
-    items = [changes.get(index, item) for index, item in enumerate(value)]
+
+    def _finished(self) -> Any:
+        """Make the copies what their originals are: tuples, sets, JSON texts; and give changed names."""
+        copies, renames, nodes = self._copies, self._renames, self._nodes
+        for node in sorted(copies, reverse=True):  # what is inside stands behind what it is in
+            value, parent, key, source = nodes[node]
+            if source is not None:
+                copies[parent][key] = _dump(copies[node][0], source)
+            elif node in renames:
+                copies[parent][key] = _renamed(copies[node], renames[node])
+            elif type(value) not in _COPIED_AS_THEY_ARE:
+                copies[parent][key] = _like(value, copies[node])
+        return copies[0][0]
+
+
+def _name_in(value: Mapping[Any, Any]) -> str:
+    """Return the name that an object with a value gives to it, as headers of requests and fields of forms do."""
+    name = value.get("name") or value.get("key") or value.get("header")
+    return name if isinstance(name, str) else ""
+
+
+def _like(value: Any, items: Any) -> Any:
+    """Return ``items``, those of a changed copy of ``value``, as what ``value`` is."""
     if isinstance(value, tuple):
         return type(value)._make(items) if hasattr(value, "_make") else tuple(items)
     if isinstance(value, frozenset):
@@ -289,16 +331,16 @@ def _copy(value: Any, changes: dict[Any, Any], renames: dict[Any, str]) -> Any:
     return set(items) if isinstance(value, AbstractSet) else items
 
 
-def _copy_mapping(value: Mapping[Any, Any], changes: dict[Any, Any], renames: dict[Any, str]) -> dict[Any, Any]:
-    taken = {key for key in value if key not in renames}
-    copy: dict[Any, Any] = {}
-    for key, item in value.items():
+def _renamed(copy: dict[Any, Any], names: dict[Any, str]) -> dict[Any, Any]:
+    taken = {key for key in copy if key not in names}
+    renamed: dict[Any, Any] = {}
+    for key, item in copy.items():
         name = key
-        if key in renames:
-            name = _free_name(renames[key], taken)
+        if key in names:
+            name = _free_name(names[key], taken)
             taken.add(name)
-        copy[name] = changes.get(key, item)
-    return copy
+        renamed[name] = item
+    return renamed
 
 
 def _free_name(name: str, taken: set[Any]) -> str:
@@ -311,9 +353,12 @@ def _free_name(name: str, taken: set[Any]) -> str:
     return f"{name} ({number})"
 
 
+_INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
+_SPACED = json.JSONEncoder(ensure_ascii=False)
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def _dump(value: Any, source: str) -> str:
     """Write ``value`` in the style of ``source``, the JSON text it was read from."""
-    if "\n" in source:
-        return json.dumps(value, ensure_ascii=False, indent=2)
-    compact = '": ' not in source
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":") if compact else None)
+    style = _INDENTED if "\n" in source else _SPACED if '": ' in source else _COMPACT
+    return style.encode(value)
