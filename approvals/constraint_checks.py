@@ -78,6 +78,8 @@ def _value_problems(constraint: ArgumentConstraint) -> Iterator[str]:
 def _text_problems(kind: ConstraintKind, value: JSONValue) -> Iterator[str]:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
         yield f"{kind} wants a text of 1 to {MAX_TEXT} characters as its value."
+    elif "\0" in value:
+        yield f"{kind} wants a text without NUL characters, which no path or address holds."
     elif kind is ConstraintKind.PATH_UNDER and path_of(value) is None:
         yield "path_under wants a folder without `..`, such as reports or /srv/data."
     elif kind is ConstraintKind.PREFIX and "://" in value and len(value.split("/")) <= _URL_PARTS:

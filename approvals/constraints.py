@@ -105,8 +105,8 @@ _COMPARISONS: Final[Mapping[ConstraintKind, Callable[[JSONValue, JSONValue], boo
 
 
 def goes_up(text: str) -> bool:
-    """Whether a text read as a path could leave what its beginning promises."""
-    return ".." in text and ".." in re.split(r"[/\\]", text)
+    """Whether a text read as a path could leave what its beginning promises, or be cut short at a NUL."""
+    return "\0" in text or (".." in text and ".." in re.split(r"[/\\]", text))
 
 
 @lru_cache(maxsize=4096)

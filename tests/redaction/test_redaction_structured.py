@@ -143,7 +143,7 @@ def test_one_object_among_many_like_ones_is_not_passed_over(
 
 
 def test_objects_of_as_many_but_other_names_are_not_taken_for_like_ones(redactor: Redactor) -> None:
-    rows = [{"role": None, "count": n} for n in range(40)]
+    rows: list[dict[str, Any]] = [{"role": None, "count": n} for n in range(40)]
     rows[20] = {"mail": "bob@example.com", "count": 20}
     assert redactor.redact(rows)[20] == {"mail": "[EMAIL]", "count": 20}
 
