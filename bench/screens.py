@@ -15,7 +15,6 @@ import gzip
 import json
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -26,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
+from bench import lighthouse
 from tests.fixtures.browsers import chromium
 from tests.fixtures.compose import PROJECT
 from tests.fixtures.migrated import migrated_database
@@ -235,48 +235,18 @@ def measure_weight() -> None:
         report(f"{name}, gzipped", f"{weight:.1f} KB", f"{most} KB", met=weight <= most)
 
 
-def measure_lighthouse(site: Site, page: Page) -> None:
+def measure_lighthouse(playwright: Playwright, site: Site) -> None:
     """Lighthouse, where it is on the PATH or npx has it already; nothing is downloaded for it."""
-    command = lighthouse()
+    command = lighthouse.command()
     if command is None:
         print("Lighthouse: not installed here (npm install --global lighthouse)")
         return
-    cookies = "; ".join(f"{each['name']}={each['value']}" for each in page.context.cookies())
-    for name, headers in (("sign-in", {}), ("queue", {"Cookie": cookies})):
-        scores = lighthouse_scores(command, f"{site.url}/{name}/", headers)
-        for category, goal in {"performance": 95, "accessibility": 100, "best-practices": 100}.items():
-            score = scores.get(category, 0)
-            report(f"Lighthouse, {name}: {category}", str(score), str(goal), met=score >= goal)
-
-
-def lighthouse() -> list[str] | None:
-    """The command that starts Lighthouse here."""
-    if found := shutil.which("lighthouse"):
-        return [found]
-    npx = shutil.which("npx")
-    asked = [npx, "--no-install", "lighthouse"] if npx else []
-    there = asked and subprocess.run([*asked, "--version"], capture_output=True, check=False).returncode == 0
-    return asked if there else None
-
-
-def lighthouse_scores(command: list[str], address: str, headers: dict[str, str]) -> dict[str, int]:
-    """Lighthouse's scores of one page, 0 to 100, by category; empty where it failed, and then it says so."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(headers, file)
-        file.flush()
-        flags = [f"--extra-headers={file.name}", "--chrome-flags=--headless=new --no-sandbox --disable-dev-shm-usage"]
-        environment = {**os.environ, "CHROME_PATH": chromium() or ""}
-        asked = [*command, address, "--quiet", "--output=json", "--preset=desktop", *flags]
-        done = subprocess.run(asked, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode != 0:
-        print(f"Lighthouse failed: {done.stderr.splitlines()[-1:]}")
-        return {}
-    told = json.loads(done.stdout)
-    missed = [f"{name} ({audit['title']})" for name, audit in told["audits"].items() if audit.get("score") == 0]
-    print(f"  {address}: audits at zero: {', '.join(missed) or 'none'}")
-    return {
-        name: round(found["score"] * 100) for name, found in told["categories"].items() if found["score"] is not None
-    }
+    with lighthouse.signed_in(playwright, site) as port:
+        for address in ("/queue/", "/insights/", "/settings/"):
+            scores = lighthouse.scores(command, f"{site.url}{address}", port)
+            for category, goal in {"performance": 95, "accessibility": 100, "best-practices": 100}.items():
+                score = scores.get(category, 0)
+                report(f"Lighthouse, {address}: {category}", str(score), str(goal), met=score >= goal)
 
 
 def ready(site: Site) -> None:
@@ -325,7 +295,7 @@ LOADED_PARTS = ("keys", "clicks", "rows")
 PARTS = ("weight", "loads", "newcomer", *LOADED_PARTS, "outage", "lighthouse")
 
 
-def measured(browser: Browser, site: Site, parts: set[str]) -> None:
+def measured(playwright: Playwright, browser: Browser, site: Site, parts: set[str]) -> None:
     load = Load(site)
     load.fill(ROWS)
     page = sign_in(browser, site)
@@ -340,7 +310,7 @@ def measured(browser: Browser, site: Site, parts: set[str]) -> None:
     if "outage" in parts:
         measure_outage(page, site, load)
     if "lighthouse" in parts:
-        measure_lighthouse(site, page)
+        measure_lighthouse(playwright, site)
 
 
 def measure_under_load(page: Page, load: Load, parts: set[str]) -> None:
@@ -378,7 +348,7 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=executable, args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
-        measured(browser, site, parts)
+        measured(playwright, browser, site, parts)
         browser.close()
 
 
