@@ -70,18 +70,24 @@ function isThere({ id, state }) {
   return wanted === null && article?.dataset.id === id && article.dataset.state === state;
 }
 
+// Another call is about to be opened: what is still on show is not to be decided by a key or click meant for that one.
+export function leave(id) {
+  wanted = id;
+  decisions.attach(null);
+  pane.querySelector("article")?.setAttribute("aria-busy", "true");
+}
+
 export async function open(row) {
   const url = row.querySelector("a").href;
   const { id } = row.dataset;
   const there = isThere(row.dataset);
-  wanted = id;
   looking(id);
   if (there) {
+    wanted = id;
     put(pane.querySelector("article"));
     return;
   }
-  decisions.attach(null);
-  pane.querySelector("article")?.setAttribute("aria-busy", "true");
+  leave(id);
   const { status, page } = await (ahead.get(url) ?? fetchPart(url));
   ahead.delete(url);
   if (wanted !== id) return;

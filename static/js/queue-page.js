@@ -21,6 +21,9 @@ const MOST = 2000;
 const AGAIN = 2000;
 const BURST = 100;
 const SETTLED = 300;
+// Selections that follow each other so quickly are somebody looking for a row: a call is opened where they rest.
+const QUICK = 250;
+const REST = 150;
 // Rows put into the page at once: some ten milliseconds' work.
 const CHUNK = 40;
 const list = document.getElementById("rows");
@@ -215,6 +218,22 @@ function noteAddress(id) {
   noting = setTimeout(() => history.replaceState(null, "", `?gate=${id}`), SETTLED);
 }
 
+let selectedAt = -Infinity;
+let opening = 0;
+function openSoon(row) {
+  const now = performance.now();
+  const isQuick = now - selectedAt < QUICK;
+  selectedAt = now;
+  clearTimeout(opening);
+  const open = () => detail.open(row).then(() => detail.prefetch(rows.neighbour(1)));
+  if (!isQuick) {
+    open();
+    return;
+  }
+  detail.leave(row.dataset.id);
+  opening = setTimeout(open, REST);
+}
+
 rows.startRows();
 startFilters();
 startGuard();
@@ -227,7 +246,7 @@ startClaims((id) => { if (rows.rowOf(id)) ask(id); });
 startKeys(TABLE, decisions.mayAct);
 rows.on("select", (row) => {
   noteAddress(row.dataset.id);
-  detail.open(row).then(() => detail.prefetch(rows.neighbour(1)));
+  openSoon(row);
 });
 list.addEventListener("click", click);
 onFeed("entry", entry);

@@ -141,6 +141,24 @@ def test_arrivals_wait_behind_a_bar_while_one_reads_mid_list(live_queue: Callabl
     expect(rita.locator("#news")).to_be_hidden()
 
 
+def test_quick_moves_open_the_call_where_they_end_and_decide_none(
+    live_queue: Callable[..., Page], alice: Developer
+) -> None:
+    rita = live_queue()
+    alice.ask(READ, LIST, ("read_file", {"path": "b.txt"}), ("read_file", {"path": "c.txt"}))
+    expect(rita.locator(".row")).to_have_count(4)
+    gates = rita.locator(".row").evaluate_all("rows => rows.map((row) => row.dataset.id)")
+    select(rita, gates[0])
+    for key in "jajaja":
+        rita.keyboard.press(key)
+    expect(rita.locator(f'.row[data-id="{gates[3]}"] a')).to_have_attribute("aria-current", "true")
+    rita.wait_for_selector(f'#gate[data-id="{gates[3]}"]:not([aria-busy="true"])')
+    armed(rita)
+    assert [alice.state(gate) for gate in gates] == ["pending"] * 4
+    rita.keyboard.press("a")
+    expect(rita.locator(f'.row[data-id="{gates[3]}"]')).to_have_attribute("data-state", "approved")
+
+
 def test_shortcuts_can_be_switched_off(live_queue: Callable[..., Page], alice: Developer) -> None:
     rita = live_queue()
     (gate,) = alice.ask(READ)
