@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from traces.models import RedactionPolicy
 from traces.redaction import PIIRedactionHook
+from traces.redaction.custom import MAX_PATTERNS
 from traces.redactors import default_hook, stored_hook
 
 if TYPE_CHECKING:
@@ -97,6 +98,9 @@ class RedactionPolicyForm(_ModelForm):
                 message = f"Line {number}: write pattern{ARROW}replacement."
                 raise forms.ValidationError(message)
             rules.append((number, pattern, template.strip()))
+        if len(rules) > MAX_PATTERNS:
+            message = f"There are {len(rules)} patterns; at most {MAX_PATTERNS} are possible."
+            raise forms.ValidationError(message)
         return rules
 
     def clean(self) -> dict[str, Any]:

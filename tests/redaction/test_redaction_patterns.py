@@ -20,7 +20,7 @@ from traces.redaction.custom import MAX_MATCHES, MAX_PATTERN_LENGTH, MAX_PATTERN
         (r"\b", "x", "empty string"),
         ("$", "x", "empty string"),
         ("a" * (MAX_PATTERN_LENGTH + 1), "x", "longer than"),
-        ("a", "x" * 65, "replacement is longer"),
+        ("a", "x" * 65, "replacement longer"),
         ("(a)", r"\2", "group 2"),
         ("a", r"\1", "group 1"),
         ("(?P<n>a)", r"\g<m>", "'m'"),

@@ -55,7 +55,7 @@ def compile_rule(pattern: str, template: str) -> CustomRule:
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise PatternError(f"is longer than {MAX_PATTERN_LENGTH} characters")
     if len(template) > MAX_REPLACEMENT_LENGTH:
-        raise PatternError(f"its replacement is longer than {MAX_REPLACEMENT_LENGTH} characters")
+        raise PatternError(f"has a replacement longer than {MAX_REPLACEMENT_LENGTH} characters")
     try:
         compiled = compile_pattern(pattern, max_memory=_MAX_MEMORY)
     except (EngineError, UnicodeEncodeError) as error:
@@ -74,9 +74,9 @@ def check_rule(pattern: str, template: str) -> None:
     """
     rule = compile_rule(pattern, template)
     if 0 in rule.parts:
-        raise PatternError("its replacement puts the whole value back: refer to a group of it instead of \\0")
+        raise PatternError("has a replacement that puts the whole value back: refer to a group of it instead of \\0")
     if not template.isprintable():
-        raise PatternError("its replacement holds characters that don't show")
+        raise PatternError("has a replacement with characters that don't show")
     if any(match.start() == match.end() for text in ("", "a b", " \n") for match in rule.pattern.finditer(text)):
         raise PatternError("matches the empty string: it would redact everywhere; use + instead of *")
     if any(_is_slow(rule.pattern, text) for text in _probes(pattern)):
@@ -145,14 +145,14 @@ def _parts(pattern: Pattern, template: str) -> Iterator[str | int]:
             number = name
         if number is not None:
             if int(number) > pattern.groups:
-                raise PatternError(f"its replacement refers to group {number}, but it has {pattern.groups}")
+                raise PatternError(f"has fewer groups than its replacement names: it refers to group {number}")
             yield int(number)
         elif name is not None:
             if name not in pattern.groupindex:
-                raise PatternError(f"its replacement refers to a group named {name!r} that it does not have")
+                raise PatternError(f"has no group named {name!r}, to which its replacement refers")
             yield pattern.groupindex[name]
         elif other != "\\":
-            raise PatternError(r"its replacement has a backslash that is no reference: write \\ for a backslash")
+            raise PatternError(r"has a replacement with a backslash that is no reference: write \\ for a backslash")
         else:
             yield "\\"
     yield template[position:]
