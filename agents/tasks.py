@@ -9,20 +9,18 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from structlog.contextvars import bound_contextvars
 
 from agents import execution, replay, retention, runs
 from routekit_site.tenancy import heartbeats
 from routekit_site.tenancy.clock import database_now
-from routekit_site.tenancy.outages import cause, is_outage
+from routekit_site.tenancy.outages import despite_outages
 from routekit_site.tenancy.reconnecting import renew_connections
 from routekit_site.tenancy.spans import span
 from traces.errors import TraceError
@@ -37,18 +35,6 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"[:120]
 
 
-@contextmanager
-def _despite_outages(what: str) -> Iterator[None]:
-    """One clear line where the database can't be used; nothing is half done, the next sweep brings the work back."""
-    try:
-        yield
-    except Exception as error:
-        if not is_outage(error):
-            raise
-        logger.warning("the database can't be used (%s): %s waits for the next sweep", cause(error), what)
-        connection.close()
-
-
 @shared_task(name="agents.tasks.advance_run")
 def advance_run(run_id: str, handed: int = 0, **_kwargs: Any) -> None:
     """Take a run as far as it goes without a person. A run that does not exist, or no longer, is left alone.
@@ -61,7 +47,7 @@ def advance_run(run_id: str, handed: int = 0, **_kwargs: Any) -> None:
     except (ValueError, AttributeError, TypeError):
         logger.warning("a bell rang for something that is no run; it is ignored")
         return
-    with bound_contextvars(run=run_id), span("run.advance", run=run_id), _despite_outages("a run"):
+    with bound_contextvars(run=run_id), span("run.advance", run=run_id), despite_outages("a run"):
         runs.advance(key, worker=worker_name(), handed=handed)
 
 
@@ -100,7 +86,7 @@ def _forget_raw_of(policy: retention.RawRetention, now: datetime) -> None:
 def sweep(**_kwargs: Any) -> None:
     """Find what no bell announces: lost bells, dead workers, clocks that ran out."""
     renew_connections()
-    with _despite_outages("the sweep"):
+    with despite_outages("the sweep"):
         runs.sweep()
         replay.ring_again(database_now())
         heartbeats.mark(heartbeats.SWEEP, database_now(), {"tier": execution.sandbox_tier()})

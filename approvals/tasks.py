@@ -11,6 +11,7 @@ from celery import shared_task
 
 from approvals import notices, recorded_calls
 from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.outages import despite_outages
 from routekit_site.tenancy.reconnecting import renew_connections
 
 
@@ -18,7 +19,8 @@ from routekit_site.tenancy.reconnecting import renew_connections
 def tell(**_kwargs: Any) -> None:
     """Send what happened at the gates to those who want to know."""
     renew_connections()
-    notices.tell(database_now)
+    with despite_outages("telling people"):
+        notices.tell(database_now)
 
 
 @shared_task(name="approvals.tasks.forget_notices")

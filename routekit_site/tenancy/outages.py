@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from django.db import InterfaceError, InternalError, OperationalError
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import InterfaceError, InternalError, OperationalError, connection
+
+logger = logging.getLogger(__name__)
 
 # Seconds after which it is worth trying again; PostgreSQL restarts, and pools refill, in about that time.
 RETRY_AFTER = 5
@@ -39,3 +45,15 @@ def cause(error: BaseException | None) -> str:
             return str(code)
         error = error.__cause__ or error.__context__
     return name
+
+
+@contextmanager
+def despite_outages(what: str) -> Iterator[None]:
+    """One clear line where the database can't be used; nothing is half done, the next sweep brings the work back."""
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        logger.warning("the database can't be used (%s): %s waits for the next sweep", cause(error), what)
+        connection.close()

@@ -14,6 +14,8 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, InternalErr
 from django.test import Client
 
 from agents import runs, tasks
+from approvals import notices
+from approvals.tasks import tell
 from routekit_site.tenancy.models import User
 from routekit_site.tenancy.outages import is_outage
 from routekit_site.tenancy.sessions import SEEN
@@ -99,11 +101,13 @@ def test_a_worker_says_one_line_and_goes_on(
 
     monkeypatch.setattr(runs, "advance", away)
     monkeypatch.setattr(runs, "sweep", away)
+    monkeypatch.setattr(notices, "tell", away)
     with caplog.at_level(logging.WARNING):
         tasks.advance_run(run_id=str(uuid.uuid4()))
         tasks.sweep()
-    lines = [record.getMessage() for record in caplog.records if record.name == "agents.tasks"]
-    assert len(lines) == 2
+        tell()
+    lines = [record.getMessage() for record in caplog.records if record.name == "routekit_site.tenancy.outages"]
+    assert len(lines) == 3
     assert all("waits for the next sweep" in line for line in lines)
 
 
