@@ -13,13 +13,13 @@ import contextlib
 import importlib.util
 import os
 import platform
-import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,7 @@ def embedded(bench: Bench) -> None:
 
 
 def recovery(bench: Bench) -> None:
-    """A worker is killed with all its children while a tool runs: seconds until another one holds the run."""
+    """A worker is killed with all its children while a tool runs: seconds until another, which is up, holds the run."""
     with bench.site("web", "worker", "beat", ROUTEKIT_LEASE_SECONDS=LEASE) as site:
         site.manage("shell", "--no-imports", "-c", _SLEEPER)
         with psycopg.connect(site.environment["DATABASE_URL"], autocommit=True) as database:
@@ -203,10 +203,13 @@ def recovery(bench: Bench) -> None:
                 return found is not None
 
             eventually(running, within=60, what="a tool that runs")
-            killed, before = time.monotonic(), fence()
-            os.killpg(site.processes["worker"].popen.pid, signal.SIGKILL)
-            site.processes["worker"].popen.wait()
+            first = site.processes.pop("worker")
+            site.processes["first worker"] = replace(first, log=first.log.rename(first.log.with_name("first.log")))
             start_compose(site, "worker")
+            second = site.processes["worker"]
+            eventually(lambda: "sandbox: tier" in second.log_text(), within=120, what="a second worker")
+            killed, before = time.monotonic(), fence()
+            first.kill()
             eventually(lambda: fence() > before, within=60, what="a new holder of the run")
             line("recovery after SIGKILL", {"lease_s": float(LEASE), "taken_over_after_s": time.monotonic() - killed})
 
