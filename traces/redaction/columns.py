@@ -61,8 +61,10 @@ def _is_idle(column: list[Any], kinds: set[type]) -> bool:
     if kinds <= _NUMBERS:
         return bool(min(column) > -SMALLEST_TESTED and max(column) < SMALLEST_TESTED)
     if kinds <= _TEXTS:
-        words = list(filter(None, column))
-        return max(map(len, words), default=0) <= LONGEST_IDLE_WORD and all(map(is_idle_word, set(words)))
+        if len(column[0] or "") > LONGEST_IDLE_WORD:  # as in most columns of texts, which are told by their first
+            return False
+        words = set(filter(None, column))
+        return max(map(len, words), default=0) <= LONGEST_IDLE_WORD and all(map(is_idle_word, words))
     return kinds == {dict} and _all_idle(column)
 
 

@@ -139,7 +139,8 @@ def find_credential(view: str, position: int, end: int) -> Found | None:
 
 
 def _named(view: str, position: int, end: int, promise: _Promise) -> Found | None:
-    if not view[position].isascii() or (position and not view[position - 1].isascii()):
+    # Whether a whole text is of ASCII, Python knows without looking.
+    if not (view.isascii() or (view[position].isascii() and (not position or view[position - 1].isascii()))):
         promise = _foreign_promise(view, position, promise)
     if not promise.secret:
         return None

@@ -140,19 +140,13 @@ class Redactor:
                 joined[index] = context + texts[index]
         text = _SEPARATOR.join(joined)
         spans = self._scanner.spans(self._replacement.masked(text))
-        if self._rules or text.count(_SEPARATOR) >= len(joined):
+        # NUL is counted first: one character takes a fraction of the time of three.
+        if self._rules or (text.count("\0") >= len(joined) and text.count(_SEPARATOR) >= len(joined)):
             dirty = self._each(texts, joined, spans)
             return dirty, list(dirty)
         if not spans:
             return {}, []
-        token, fixed = self._replacement.token, self._replacement.fixed
-        parts: list[str] = []
-        position = 0
-        for start, end, label in spans:
-            parts += (text[position:start], fixed or token(label, text[start:end]))
-            position = end
-        parts.append(text[position:])
-        rewritten = "".join(parts).split(_SEPARATOR)
+        rewritten = self._written(text, spans).split(_SEPARATOR)
         if len(rewritten) != len(joined):  # a value that reaches from one text into the next
             dirty = self._each(texts, joined, spans)
             return dirty, list(dirty)
@@ -160,6 +154,23 @@ class Redactor:
         for index in contexts.keys() & dirty.keys():
             dirty[index] = dirty[index][len(contexts[index]) :]
         return dirty, self._unsettled(text, joined, spans, dirty)
+
+    def _written(self, text: str, spans: list[Found]) -> str:
+        """Return ``text`` with the tokens of ``spans`` in their places."""
+        token, fixed = self._replacement.token, self._replacement.fixed
+        parts: list[str] = []
+        position = 0
+        if fixed:
+            for start, end, _ in spans:
+                parts.append(text[position:start])
+                position = end
+            parts.append(text[position:])
+            return fixed.join(parts)
+        for start, end, label in spans:
+            parts += (text[position:start], token(label, text[start:end]))
+            position = end
+        parts.append(text[position:])
+        return "".join(parts)
 
     def _unsettled(self, text: str, joined: list[str], spans: list[Found], dirty: dict[int, str]) -> list[int]:
         """Return the texts in which a token touches what stands beside it, so that this may now be read differently."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from traces.redaction import addresses, credentials, tokens
@@ -88,23 +89,27 @@ class Scanner:
 
     def spans(self, text: str) -> list[Found]:
         """Return the spans of ``text`` in order, without overlaps; offsets are characters."""
-        return merge(list(self._found(text)))
+        view = canonical_view(text)
+        buffer = scan_bytes(view)
+        found = list(self._found_emails(view))
+        for scan_pass in self._passes:
+            found += _scan(scan_pass, view, buffer)
+        return merge(found)
 
     def finds(self, text: str) -> bool:
         """Whether there is any span in ``text``."""
-        return next(self._found(text), None) is not None
-
-    def _found(self, text: str) -> Iterator[Found]:
         view = canonical_view(text)
         buffer = scan_bytes(view)
+        found = chain(self._found_emails(view), *(_scan(scan_pass, view, buffer) for scan_pass in self._passes))
+        return next(found, None) is not None
+
+    def _found_emails(self, view: str) -> Iterator[Found]:
         found = find_emails(view)
         if not self._categories.emails:
             found = (span for span in found if span[2] is not Label.EMAIL)
         if not self._categories.secrets:
             found = (span for span in found if span[2] is not Label.URL_CREDENTIALS)
-        yield from found
-        for scan_pass in self._passes:
-            yield from _scan(scan_pass, view, buffer)
+        return found
 
     def is_clean(self, document: str) -> bool:
         """Whether nothing in a JSON ``document`` would be redacted, field names included.
@@ -149,7 +154,7 @@ def _scan(scan_pass: _Pass, view: str, buffer: bytes) -> Iterator[Found]:
         span = validate(view, start, end)
         if span is not None:
             yield span
-            position = max(span[1], start + 1)
+            position = span[1] if span[1] > start else start + 1
             continue
         misses = misses + 1 if start < refused_end else 0
         refused_end = end
@@ -164,7 +169,7 @@ _MAX_MISSES = 4
 def _next_start(buffer: bytes, start: int, end: int) -> int:
     """Where to look on in a refused trigger: behind its first word."""
     group = _GROUP.match(buffer, start, end)
-    return end if group is None else max(start + 1, group.end())
+    return end if group is None else group.end()
 
 
 _NAME = re.compile(r"[^\s=]+")
@@ -213,13 +218,19 @@ def _compile(trigger: str) -> Pattern:
     return compile_pattern(trigger.encode("ascii"))
 
 
-def _value_validator(categories: Categories) -> Validator:
+def _value_validator(categories: Categories) -> Validator:  # noqa: C901  of what it returns
+    number = _number_judge(categories)
     ids, phones = categories.ids, categories.phones
 
-    def validate(view: str, start: int, end: int) -> Found | None:
+    def validate(view: str, start: int, end: int) -> Found | None:  # noqa: PLR0911, C901  one frame: it is called often
         first = view[start]
         if first.isdecimal():
-            return None if belongs_before(view, start) else _bare_number(categories, view, start)
+            if belongs_before(view, start):
+                return None
+            if first != "0":
+                return number(view, start, context=False)
+            span = find_phone(view, start, context=False) if phones else None
+            return find_ssn(view, start) if span is None and ids else span
         if first in "+(":
             return find_phone(view, start, context=False) if phones else None
         if ids:
@@ -231,43 +242,47 @@ def _value_validator(categories: Categories) -> Validator:
                 span = _passport(view, start, end)
                 if span is not None:
                     return span
-        return _number_behind_word(categories, view, start, end)
+        found = _number_start(view, start, end)
+        if found < 0:
+            return None
+        return number(view, found, context=_is_phone_word(view, start, found))
 
     return validate
 
 
-def _bare_number(categories: Categories, view: str, start: int) -> Found | None:
-    if view[start] != "0":
-        return _number(categories, view, start, context=False)
-    span = find_phone(view, start, context=False) if categories.phones else None
-    return find_ssn(view, start) if span is None and categories.ids else span
+def _number_judge(categories: Categories) -> Callable[..., Found | None]:
+    """Return what finds the card, social security or phone number that begins at a place of a view."""
+    cards, ids, phones = categories.cards, categories.ids, categories.phones
+
+    def number(view: str, start: int, *, context: bool) -> Found | None:
+        span = None
+        if view[start].isdecimal():
+            if cards:
+                span = find_card(view, start)
+            if span is None and ids:
+                span = find_ssn(view, start)
+        if span is None and phones:
+            span = find_phone(view, start, context=context)
+        return span
+
+    return number
 
 
-def _number(categories: Categories, view: str, start: int, *, context: bool) -> Found | None:
-    span = None
-    if view[start].isdecimal():
-        if categories.cards:
-            span = find_card(view, start)
-        if span is None and categories.ids:
-            span = find_ssn(view, start)
-    if span is None and categories.phones:
-        span = find_phone(view, start, context=context)
-    return span
-
-
-def _number_behind_word(categories: Categories, view: str, start: int, end: int) -> Found | None:
+def _number_start(view: str, start: int, end: int) -> int:
+    """Return where the number begins that stands behind the word at ``start``, or -1."""
     digit = _DIGIT.search(view, start, end)
     if digit is None:
-        return None
+        return -1
     number = first = digit.start()
     while number > start and first - number < _NUMBER_OPENINGS and view[number - 1] in "+(":
         number -= 1
-    if number == first and belongs_before(view, number):
-        return None
-    context = (view[start].isascii() and view[start] != "?") or _FOREIGN_PHONE_WORD.search(
-        view, max(0, start - 8), number
-    ) is not None
-    return _number(categories, view, number, context=context)
+    return -1 if number == first and belongs_before(view, number) else number
+
+
+def _is_phone_word(view: str, start: int, number: int) -> bool:
+    """Whether what stands at ``start``, before a number, is a word for a phone; the trigger read those of ASCII."""
+    first = view[start]
+    return (first.isascii() and first != "?") or _FOREIGN_PHONE_WORD.search(view, max(0, start - 8), number) is not None
 
 
 def _passport(view: str, start: int, end: int) -> Found | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from traces.redaction.spans import Found, Label
@@ -178,7 +178,7 @@ _RUN_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_-")
 _UNLIKE_PROSE = re.compile(r"[A-Z0-9]")
 
 
-_Rule = tuple[Label, re.Pattern[str]]
+_Rule = tuple[Label, Callable[[str, int], re.Match[str] | None]]
 # What a form can begin with: a group of alternatives, a class, an escape or a character; and how often it may come.
 _ITEM = re.compile(r"(\(\?:(?:[^()]|\(\?:[^()]*\))*\)|\[[^]]*\]|\\.|.)(\?|\{\d+,?\d*\}|[*+])?")
 _CHARACTERS = "".join(map(chr, range(33, 127)))
@@ -193,7 +193,7 @@ def _by_first_characters() -> dict[str, tuple[_Rule, ...]]:
         (Label.VENDOR_TOKEN, _DISCORD + r"[A-Za-z0-9_-]{27,}"),
     ]
     for label, pattern in forms:
-        rule = (label, re.compile(pattern))
+        rule = (label, re.compile(pattern).match)
         for head in sorted({first + second for first, second in _heads(pattern)}):
             table.setdefault(head, []).append(rule)
     return {head: tuple(rules) for head, rules in table.items()}
@@ -237,17 +237,17 @@ def find_token(view: str, position: int, _end: int) -> Found | None:
         return None
     if head == "Pu" and view.startswith("PuTTY", position):
         return _putty_key(view, position)
-    best: _Rule | None = None
+    best: Label | None = None
     end = position
-    for rule in _TABLE.get(head, ()):
-        match = rule[1].match(view, position)
+    for label, form in _TABLE.get(head, ()):
+        match = form(view, position)
         if match is not None and match.end() > end:
-            best, end = rule, match.end()
+            best, end = label, match.end()
     if best is None or _UNLIKE_PROSE.search(view, position + _SHORTEST_PREFIX, position + _HEAD) is None:
         return None
     # Letters that follow without a break go too: two tokens run together, or one longer than its form.
     run = _RUN.match(view, end) if view[end : end + 1] in _RUN_CHARACTERS else None
-    return (position, end if run is None else run.end(), best[0])
+    return (position, end if run is None else run.end(), best)
 
 
 def _private_key(view: str, position: int) -> Found | None:
