@@ -127,10 +127,13 @@ class Run(models.Model):
     """One job given to one agent. `fence` grows with each claim; a write with an older fence is refused."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="runs")
+    # Neither has an index of its own: others begin with these columns.
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="runs", db_index=False)
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="runs")
     agent_version = models.PositiveIntegerField()
-    submitter = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="runs")
+    submitter = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="runs", db_index=False
+    )
     idempotency_key = models.CharField(max_length=64)
     prompt_sealed = models.BinaryField()
     prompt_redacted = models.TextField()
@@ -162,6 +165,7 @@ class Run(models.Model):
         null=True,
         blank=True,
         related_name="+",
+        db_index=False,
     )
     max_steps = models.PositiveIntegerField()
     max_tokens = models.PositiveIntegerField()
@@ -208,7 +212,14 @@ class Run(models.Model):
                 name="run_to_sweep",
             ),
             models.Index(
-                fields=["tenant", "finished_at"], condition=Q(raw_forgotten_at=None), name="run_with_raw_values"
+                fields=["tenant", "finished_at"],
+                condition=Q(raw_forgotten_at=None, finished_at__isnull=False),
+                name="run_to_forget_raw",
+            ),
+            models.Index(
+                fields=["cancel_requested_by"],
+                condition=Q(cancel_requested_by__isnull=False),
+                name="run_cancel_requested",
             ),
         ]
 
@@ -219,7 +230,8 @@ class Run(models.Model):
 class ModelReply(models.Model):
     """What the model answered at one step. With the prompt and the calls it makes up the transcript."""
 
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="replies")
+    # No index of its own: the one of the constraint begins with this column.
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="replies", db_index=False)
     step = models.PositiveIntegerField()
     text_sealed = models.BinaryField()
     text_redacted = models.TextField(blank=True, default="")
@@ -261,7 +273,8 @@ class ToolCall(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="calls")
+    # No index of its own: those of the constraints begin with this column.
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="calls", db_index=False)
     step = models.PositiveIntegerField()
     position = models.PositiveSmallIntegerField()
     call_id = models.CharField(max_length=200)
@@ -277,6 +290,7 @@ class ToolCall(models.Model):
         null=True,
         blank=True,
         related_name="+",
+        db_index=False,
     )
     state = models.CharField(max_length=20, choices=[(state.value, state.value) for state in CallState])
     level = models.CharField(max_length=20, blank=True, default="")
@@ -288,6 +302,7 @@ class ToolCall(models.Model):
         null=True,
         blank=True,
         related_name="calls",
+        db_index=False,
     )
     attempts = models.PositiveSmallIntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -321,7 +336,10 @@ class ToolCall(models.Model):
                 name="tool_call_edit_paired",
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["gate"], name="tool_call_by_gate")]
+        indexes: ClassVar = [
+            models.Index(fields=["gate"], name="tool_call_by_gate"),
+            models.Index(fields=["edited_by"], condition=Q(edited_by__isnull=False), name="tool_call_edited"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.tool} ({self.state})"

@@ -102,7 +102,7 @@ __all__ = [
     "withdraw",
 ]
 
-_NONCE_BYTES = 32
+_NONCE_BYTES = 16
 
 _STANDING = Query(lambda: Decision.objects.filter(gate_id=slot("gate")).standing().in_order())
 
@@ -378,4 +378,4 @@ def _refuse(gate: ApprovalGate, found: Sequence[dict[str, Any]], verdict: Verdic
 
 
 def _nonce() -> str:
-    return secrets.token_hex(_NONCE_BYTES)
+    return secrets.token_urlsafe(_NONCE_BYTES)

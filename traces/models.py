@@ -28,7 +28,8 @@ class Trace(models.Model):
     """The head of one run's trace: what lists and filters need, and the number of its last event."""
 
     run_id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    # No index of its own: others begin with this column.
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", db_index=False)
     agent_name = models.CharField(max_length=120)
     submitter = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     state = models.CharField(max_length=20)
@@ -111,7 +112,8 @@ class TenantHead(models.Model):
 class FeedEntry(models.Model):
     """One numbered line of a tenant's live feed. Carries ids and states, never content."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    # No index of its own: the one of the constraint begins with this column.
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", db_index=False)
     number = models.PositiveBigIntegerField()
     at = models.DateTimeField()
     topic = models.CharField(max_length=20, choices=[(topic.value, topic.value) for topic in FeedTopic])
@@ -128,7 +130,8 @@ class FeedEntry(models.Model):
 class LedgerEntry(models.Model):
     """One link of a tenant's hash chain: SHA-256 over the previous hash and the canonical JSON of the entry."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    # No index of its own: the one of the constraint begins with this column.
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", db_index=False)
     number = models.PositiveBigIntegerField()
     at = models.DateTimeField()
     kind = models.CharField(max_length=20, choices=[(kind.value, kind.value) for kind in LedgerKind])

@@ -152,6 +152,7 @@ class ApprovalGate(models.Model):
         null=True,
         blank=True,
         related_name="reopened_as",
+        db_index=False,
     )
     change = models.JSONField(null=True, blank=True)
     edited_by = models.ForeignKey(
@@ -160,6 +161,7 @@ class ApprovalGate(models.Model):
         null=True,
         blank=True,
         related_name="+",
+        db_index=False,
     )
     edit_key = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001 - paired with edited_by, null together
     edit_fingerprint = models.CharField(max_length=64, blank=True, default="")
@@ -169,6 +171,7 @@ class ApprovalGate(models.Model):
         null=True,
         blank=True,
         related_name="+",
+        db_index=False,
     )
 
     objects: ClassVar[models.Manager[ApprovalGate]] = ApprovalGateQuerySet.as_manager()
@@ -206,7 +209,9 @@ class ApprovalGate(models.Model):
                 | Q(edited_by__isnull=False, edit_key__isnull=False, reopens__isnull=False, change__isnull=False),
                 name="gate_edit_paired",
             ),
-            models.UniqueConstraint(fields=["edited_by", "edit_key"], name="gate_edit_idempotent"),
+            models.UniqueConstraint(
+                fields=["edited_by", "edit_key"], condition=Q(edited_by__isnull=False), name="gate_edited_once"
+            ),
             models.CheckConstraint(
                 condition=Q(withdrawn_by=None) | Q(state=GateState.WITHDRAWN), name="gate_withdrawn_by_when_withdrawn"
             ),
@@ -235,8 +240,12 @@ class ApprovalGate(models.Model):
             ),
             models.Index(fields=["decide_by"], condition=Q(state=GateState.PENDING), name="gate_overdue"),
             models.Index(
-                fields=["escalate_at"], condition=Q(state=GateState.PENDING, escalated_at=None), name="gate_to_escalate"
+                fields=["escalate_at"],
+                condition=Q(state=GateState.PENDING, escalated_at=None, escalate_at__isnull=False),
+                name="gate_to_call_second",
             ),
+            models.Index(fields=["reopens"], condition=Q(reopens__isnull=False), name="gate_by_reopened"),
+            models.Index(fields=["withdrawn_by"], condition=Q(withdrawn_by__isnull=False), name="gate_withdrawn"),
             models.Index(fields=["hold_until"], condition=Q(state=GateState.APPROVED), name="gate_held"),
             models.Index(fields=["closed_at"], condition=Q(closed_at__isnull=False), name="gate_closed"),
         ]
