@@ -188,17 +188,29 @@ def _run(job: Job, stop: Callable[[], bool]) -> Outcome:
         result_schema=job.manifest.result_schema,
     )
     try:
-        warm()
-        _make_root(job.policy)
+        _prepare(job.policy)
         with span("tool.run", tool=call.tool, run=str(job.permit.run_id), call=call.call_id):
             return door.run(job.permit, call, job.policy, cancelled=lambda: stop() or job.isolated(), now=job.now())
     except PermitError as error:
-        return Failed(FailureKind.REFUSED, str(error), retryable=False, tier=Tier.T0)
+        return Failed(FailureKind.REFUSED, str(error), retryable=False, tier=Tier.T0, started=False)
     except SandboxUnavailableError as error:
-        return Failed(FailureKind.SANDBOX_ERROR, str(error), retryable=True, tier=Tier.T0)
+        return Failed(FailureKind.SANDBOX_ERROR, str(error), retryable=True, tier=Tier.T0, started=False)
     except OSError as error:
         problem = os.strerror(error.errno) if error.errno else type(error).__name__
         return Failed(FailureKind.SANDBOX_ERROR, f"The sandbox failed: {problem}.", retryable=True, tier=Tier.T0)
+
+
+def _prepare(policy: SandboxPolicy) -> None:
+    """What a call needs before it is handed over.
+
+    Raises:
+        SandboxUnavailableError: it can't be had now; nothing was run.
+    """
+    try:
+        warm()
+        _make_root(policy)
+    except OSError as error:
+        raise SandboxUnavailableError.at("The call could not be prepared", error) from None
 
 
 def _make_root(policy: SandboxPolicy) -> None:

@@ -77,7 +77,7 @@ def warm_up() -> None:
     """Get this process ready to run tools; what fails here is told again, and better, by the call that needs it."""
     try:
         execution.warm()
-    except AgentError as error:
+    except (AgentError, OSError) as error:
         logger.warning("the sandbox did not start ahead of time: %s", error)
 
 

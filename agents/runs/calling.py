@@ -2,7 +2,8 @@
 
 Note [Once]: a call becomes RUNNING in the transaction that spends its approval, after a last look at the run's fence
 and at a cancel request; only then is the sandbox asked. Whoever finds a RUNNING call that is not its own knows that a
-worker died between the intent and the outcome (see `recovering`).
+worker died between the intent and the outcome (see `recovering`). A call of which the sandbox says that nothing of it
+was run goes back to PERMITTED, NOT_STARTED, and has its first run later, under the same approval.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from agents.models import Run, ToolCall
 from agents.runs import containing, ending
 from agents.runs.case import Case, open_case
 from agents.runs.lease import Held, change, check_halt, lock, set_held
-from agents.runs.planning import Planned, asking, batch, together
+from agents.runs.planning import NOT_STARTED, Planned, asking, batch, together
 from agents.runs.transcript import arguments_of
 from agents.states import CallState, RunState
 from agents.types import RuntimeDefaults
@@ -132,7 +133,7 @@ def _begin(held: Held, case: Case, calls: Sequence[Planned]) -> list[Begun]:
             permit = None if unheard else _permit(run, case, planned, now)
             if permit is None:
                 continue
-            change(planned.call, CallState.RUNNING, attempts=planned.call.attempts + 1, started_at=now)
+            change(planned.call, CallState.RUNNING, attempts=planned.call.attempts + 1, started_at=now, outcome="")
             facts = {"tool": planned.call.tool, "attempt": planned.call.attempts}
             event = journal.note(run.id, EventKind.TOOL_STARTED, facts, now=now, call=planned.call)
             policy = case.sandbox_for(planned.manifest)
@@ -299,16 +300,17 @@ def _cut_off(held: Held, run: Run, outcome: Outcome) -> bool:
 
 
 def _again_in(begun: Begun, outcome: Outcome, runtime: RuntimeDefaults) -> float | None:
-    """Seconds until the call is tried again, or None: only idempotent calls are, and only so often."""
+    """Seconds until the call is tried again, or None: idempotent ones and those that never started, only so often."""
     tries = begun.planned.call.attempts
-    if isinstance(outcome, Succeeded) or not outcome.retryable or not begun.planned.repeatable:
+    if isinstance(outcome, Succeeded) or not outcome.retryable or (outcome.started and not begun.planned.repeatable):
         return None
     return runtime.delay(tries - 1, outcome.retry_after) if tries <= runtime.max_retries else None
 
 
 def _try_again(run: Run, begun: Begun, outcome: Outcome, wait: float, now: datetime) -> int:
     call = begun.planned.call
-    change(call, CallState.PERMITTED)
+    started = isinstance(outcome, Succeeded) or outcome.started
+    change(call, CallState.PERMITTED, outcome="" if started else NOT_STARTED)
     facts: dict[str, Any] = {"tool": call.tool, "attempt": call.attempts, "retry_in": round(wait, 3)}
     if isinstance(outcome, Failed):
         facts |= {"outcome": outcome.kind.value, "message": outcome.message}

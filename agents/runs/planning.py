@@ -24,6 +24,9 @@ from approvals.types import (
     Verdict,
 )
 
+# The outcome of a call that is to be tried again and of which it is certain that nothing ran.
+NOT_STARTED = "not_started"
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -42,11 +45,10 @@ class Planned:
 
     @property
     def repeats_approved(self) -> bool:
-        """Whether a person approved exactly this call and a second try of it is harmless."""
-        gate = self.call.gate
-        return (
-            gate is not None and self.repeatable and self.call.attempts > 0 and digest_of(self.binding) == gate.digest
-        )
+        """Whether a person approved exactly this call and a second try of it is harmless, or would be the first."""
+        gate, call = self.call.gate, self.call
+        harmless = self.repeatable or call.outcome == NOT_STARTED
+        return gate is not None and harmless and call.attempts > 0 and digest_of(self.binding) == gate.digest
 
 
 def together(case: Case, planned: Sequence[Planned], waiting: Sequence[ApprovalGate]) -> list[Planned]:

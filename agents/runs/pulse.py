@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from uuid import UUID
 
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from agents.models import Run
 from agents.runs.lease import Held, lease_time
@@ -98,7 +98,7 @@ class _Pulse:
         try:
             look_after(mine)
             self._heard = time.monotonic()
-        except DatabaseError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the runs in hand need the next beat
             logger.warning("a heartbeat failed (%s); the next one is due soon", type(error).__name__)
             connection.close()
             self._give_up(mine)

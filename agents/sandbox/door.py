@@ -52,6 +52,8 @@ class Sandbox:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        # Two that start it at once would each end what the other has just started, and the calls in it.
+        self.starting = threading.Lock()
         self.spent = SpentPermits()
         self.preload: tuple[str, ...] = BUILT_IN
         self.ceiling = Tier.T2
@@ -78,6 +80,7 @@ class Sandbox:
         if self.pool is not None:
             self.pool.disown()
         self.lock = threading.Lock()
+        self.starting = threading.Lock()
         self.spent.after_fork()
         self.pool = None
 
@@ -93,14 +96,15 @@ def start(preload: Iterable[str] = (), *, ceiling: Tier = Tier.T2) -> Report:
     `preload` names further modules of tools to import ahead of time; a module not named is imported inside the locks,
     on every call; what was named before stays. `ceiling` is the strongest tier to use.
     """
-    modules = tuple(dict.fromkeys((*_sandbox.preload, *preload)))
-    if modules != _sandbox.preload or ceiling is not _sandbox.ceiling:
-        stop()
-        _sandbox.preload, _sandbox.ceiling = modules, ceiling
-    report = _sandbox.report()
-    plan.sweep_scratch()
-    if report.tier in (Tier.T1, Tier.T2):
-        _sandbox.living_pool()
+    with _sandbox.starting:
+        modules = tuple(dict.fromkeys((*_sandbox.preload, *preload)))
+        if modules != _sandbox.preload or ceiling is not _sandbox.ceiling:
+            stop()
+            _sandbox.preload, _sandbox.ceiling = modules, ceiling
+        report = _sandbox.report()
+        plan.sweep_scratch()
+        if report.tier in (Tier.T1, Tier.T2):
+            _sandbox.living_pool()
     logger.info("sandbox: tier %s on %s, enforced: %s", report.tier, report.kernel, ", ".join(sorted(report.enforced)))
     return report
 
@@ -139,7 +143,9 @@ def run(
     try:
         outcome = _run(permit, call, policy, cancelled)
     except SandboxUnavailableError as error:
-        outcome = Failed(FailureKind.SANDBOX_ERROR, str(error), retryable=True, tier=_sandbox.report().tier)
+        outcome = Failed(
+            FailureKind.SANDBOX_ERROR, str(error), retryable=True, tier=_sandbox.report().tier, started=False
+        )
     for violation in outcome.violations:
         logger.warning(
             "sandbox violation: class=%s tenant=%s tool=%s tier=%s call=%s %s",

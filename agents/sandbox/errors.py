@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Self
+
 from agents.errors import AgentError
 
 
@@ -14,7 +17,13 @@ class PermitError(SandboxError):
 
 
 class SandboxUnavailableError(SandboxError):
-    """The sandbox's processes could not be started."""
+    """The sandbox's processes could not be started; nothing was run."""
+
+    @classmethod
+    def at(cls, what: str, error: OSError) -> Self:
+        """What the operating system refused, without the names that its own words may hold."""
+        why = os.strerror(error.errno) if error.errno else type(error).__name__
+        return cls(f"{what}: {why}; nothing was run.")
 
 
 class StandbyLostError(SandboxUnavailableError):

@@ -137,7 +137,10 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class Failed:
-    """The tool gave no value. `message` is plain text that a person and the model may read."""
+    """The tool gave no value. `message` is plain text that a person and the model may read.
+
+    `started` is False where it is certain that none of the tool's code ran.
+    """
 
     kind: FailureKind
     message: str
@@ -148,6 +151,7 @@ class Failed:
     usage: Usage = field(default_factory=Usage)
     output: str = ""
     retry_after: float | None = None
+    started: bool = True
 
 
 Outcome = Succeeded | Failed

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.sandbox.errors import SandboxUnavailableError
 from agents.sandbox.outcome import FailureKind, Tier
 from agents.sandbox.policy import grantable
 from agents.tools.files import Grant
@@ -160,9 +161,17 @@ def _alive(pid: int) -> bool:
 
 @contextmanager
 def scratch_folder(plan: Plan) -> Iterator[str]:
-    """A folder for this call only, deleted afterwards; tier T2 makes its own in memory instead (empty string)."""
+    """A folder for this call only, deleted afterwards; tier T2 makes its own in memory instead (empty string).
+
+    Raises:
+        SandboxUnavailableError: it could not be made.
+    """
     if not plan.files or plan.tier is Tier.T2:
         yield ""
         return
-    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+    try:
+        made = tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise SandboxUnavailableError.at("There is no scratch folder to be had", error) from None
+    with made as folder:
         yield os.path.realpath(folder)

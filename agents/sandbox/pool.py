@@ -104,29 +104,15 @@ class Pool:
             SandboxUnavailableError: it did not come up; its own error is on stderr.
         """
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
-        theirs = [pair[1].fileno() for pair in pairs]
-        argv = [launch.python(), "-I", "-S", "-c", _BOOT, json.dumps(launch.code_path()), *map(str, theirs)]
-        process = subprocess.Popen(  # noqa: S603 -- our own interpreter and code
-            argv,
-            env=launch.clean_environment(),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=theirs,
-            start_new_session=True,
-        )
-        for _, end in pairs:
-            end.close()
         control, opened, sealed = (pair[0] for pair in pairs)
         config = {"namespaces": namespaces, "preload": list(preload), "worker": os.getpid()}
         try:
-            control.settimeout(START_TIMEOUT)
-            control.send(orjson.dumps(config))
-            hello = framing.decode(control.recv(framing.CONTROL_LIMIT))
-        except (OSError, ProtocolError) as error:
-            process.kill()
-            process.wait()
-            raise SandboxUnavailableError(f"The sandbox did not start: {error}") from None
+            process = _zygote([pair[1] for pair in pairs])
+            hello = _greeted(process, control, config)
+        except SandboxUnavailableError:
+            for ours, _ in pairs:
+                ours.close()
+            raise
         for module, problem in hello["failed"].items():
             logger.warning("sandbox: %s could not be imported ahead of time: %s", module, problem)
         ready = frozenset(preload) - hello["failed"].keys()
@@ -204,6 +190,39 @@ class Pool:
         for source in self.pools.values():
             source.close()
         self.process.returncode = 0
+
+
+def _zygote(ends: Sequence[socket.socket]) -> subprocess.Popen[bytes]:
+    """Start a zygote that holds these ends; they are closed here, whatever happens."""
+    fds = [end.fileno() for end in ends]
+    argv = [launch.python(), "-I", "-S", "-c", _BOOT, json.dumps(launch.code_path()), *map(str, fds)]
+    try:
+        return subprocess.Popen(  # noqa: S603 -- our own interpreter and code
+            argv,
+            env=launch.clean_environment(),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=fds,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise SandboxUnavailableError.at("The sandbox could not be started", error) from None
+    finally:
+        for end in ends:
+            end.close()
+
+
+def _greeted(process: subprocess.Popen[bytes], control: socket.socket, config: dict[str, Any]) -> dict[str, Any]:
+    """Tell a zygote what it is to be; what it answers when it is ready. One that doesn't is killed."""
+    try:
+        control.settimeout(START_TIMEOUT)
+        control.send(orjson.dumps(config))
+        return framing.decode(control.recv(framing.CONTROL_LIMIT))
+    except (OSError, ProtocolError) as error:
+        process.kill()
+        process.wait()
+        raise SandboxUnavailableError(f"The sandbox did not start: {error}; nothing was run.") from None
 
 
 def cpu_seconds(pid: int) -> float:

@@ -130,6 +130,10 @@ def _asked() -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         message = f"What this machine can enforce could not be found out within {_TIMEOUT} seconds; nothing was run."
         raise SandboxUnavailableError(message) from None
+    except OSError as error:
+        raise SandboxUnavailableError.at("What this machine can enforce could not be found out", error) from None
+    if done.returncode < 0:
+        raise SandboxUnavailableError("What this machine can enforce could not be found out: the probe was killed.")
     try:
         found: dict[str, Any] = json.loads(done.stdout)
     except ValueError:

@@ -109,6 +109,17 @@ class Arena:
 
         return eventually(over, within=within, what=f"the end of run {run}")
 
+    def account(self, run: str) -> str:
+        """All that is known of a run, for the message of a test that found it wrong: calls, gates, events, the log."""
+        calls = self.ask(
+            "SELECT c.tool, c.state, c.outcome, c.attempts, c.tier, c.result_redacted, c.usage, g.state, g.reason "
+            "FROM agents_toolcall c LEFT JOIN approvals_approvalgate g ON g.id = c.gate_id WHERE c.run_id = %s",
+            run,
+        )
+        events = self.ask("SELECT number, at, kind, payload FROM traces_traceevent WHERE trace_id = %s ORDER BY 1", run)
+        log = self.site.processes["worker"].log_text()[-4000:]
+        return "\n".join([f"run {run}, key {self.keys.get(run)}", *map(str, [*calls, *events]), log])
+
     def waits(self, run: str, *, within: float = 60.0) -> None:
         """Wait until a run waits for a person."""
         eventually(lambda: self.state(run) == "waiting", within=within, what=f"run {run} waits")
@@ -196,10 +207,15 @@ class Arena:
 
     @contextlib.contextmanager
     def clock(self, ahead: str, *names: str) -> Iterator[None]:
-        """Restart processes with a clock that is wrong by so much ("+10m"); afterwards with the right one."""
+        """Restart processes with a clock that is wrong by so much ("+10m", "-10m"); afterwards with the right one."""
         library = fake_clock()
         assert library is not None
-        own = {"LD_PRELOAD": library, "FAKETIME": ahead, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        own = {
+            "LD_PRELOAD": library,
+            "FAKETIME": ahead,
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "PYTHONPATH": str(Path(__file__).with_name("clock")),
+        }
         self.site.environment |= own
         try:
             for name in names:

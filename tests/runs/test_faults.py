@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
+from threading import Event
 from typing import Any, Self
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
@@ -17,7 +18,7 @@ from agents.errors import LeaseLost, RunFinished
 from agents.execution import Failed, FailureKind, Job, Outcome
 from agents.models import Agent, Run, ToolCall
 from agents.runs import lease, pulse, sweeping
-from agents.sandbox import door
+from agents.sandbox import door, launch
 from agents.sandbox.outcome import Succeeded, Tier
 from agents.states import CallState, RunState
 from approvals.models import ApprovalGate
@@ -191,6 +192,71 @@ def test_a_timed_out_write_is_not_repeated(bench: Bench, monkeypatch: pytest.Mon
     run = bench.advance(run)
     (call,) = bench.calls(run)
     assert (run.state, call.state, call.attempts) == (RunState.SUCCEEDED, CallState.FAILED, 1)
+
+
+@pytest.fixture
+def unready(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """No process can be started for the sandbox, until this is undone."""
+    with monkeypatch.context() as patch:
+        door.stop()
+        patch.setattr(launch, "python", lambda: "/nonexistent/python")
+        yield patch
+
+
+def due(run: Run) -> None:
+    """Its pause is over."""
+    Run.objects.filter(pk=run.pk, state=RunState.QUEUED).update(wake_at=database_now())
+
+
+@pytest.mark.parametrize("mode", [AllowanceMode.ALLOW, AllowanceMode.BY_PERMISSION])
+def test_a_call_that_never_started_has_its_first_run_later_and_asks_nobody_again(
+    bench: Bench, unready: pytest.MonkeyPatch, mode: AllowanceMode
+) -> None:
+    allow(bench.cast.acme.pk, "write_file", mode)
+    run = bench.submit(WRITE)
+    if mode is AllowanceMode.BY_PERMISSION:
+        bench.advance(run)
+    for gate in bench.gates(run):
+        bench.decide(gate)
+    for tries in (1, 2):
+        run = bench.advance(run)
+        (call,) = bench.calls(run)
+        assert (run.state, run.leased_by, call.state) == (RunState.QUEUED, None, CallState.PERMITTED)
+        assert (call.attempts, call.outcome) == (tries, "not_started")
+        due(run)
+    unready.undo()
+    run = bench.advance(run)
+    (call,) = bench.calls(run)
+    assert (run.state, call.state, call.attempts) == (RunState.SUCCEEDED, CallState.SUCCEEDED, 3)
+    assert (bench.folder / "summary.txt").exists()
+    assert ApprovalGate.objects.filter(run_id=run.id).count() == (mode is AllowanceMode.BY_PERMISSION)
+
+
+def test_a_call_that_never_starts_fails_in_the_end(bench: Bench, unready: pytest.MonkeyPatch) -> None:
+    assert unready
+    run = bench.go(WRITE)
+    bench.decide(bench.gate(run))
+    for _ in range(4):
+        run = bench.advance(run)
+        due(run)
+    (call,) = bench.calls(run)
+    assert (call.state, call.outcome, call.attempts) == (CallState.FAILED, "sandbox_error", 4)
+    assert "nothing was run" in bench.told(run)[0]
+
+
+def test_a_call_that_never_started_is_asked_about_again_when_it_is_another_by_now(
+    bench: Bench, unready: pytest.MonkeyPatch
+) -> None:
+    run = bench.go(WRITE)
+    bench.decide(bench.gate(run))
+    run = bench.advance(run)
+    assert bench.calls(run)[0].outcome == "not_started"
+    due(run)
+    unready.undo()
+    (bench.folder / "summary.txt").write_text("Somebody else wrote this meanwhile.", encoding="utf-8")
+    run = bench.advance(run)
+    assert (run.state, len(bench.gates(run))) == (RunState.WAITING, 1)
+    assert "meanwhile" in (bench.folder / "summary.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("method", "attempts"), [("GET", 2), ("HEAD", 2), ("POST", 1), ("DELETE", 1)])
@@ -434,6 +500,22 @@ def test_the_heartbeat_renews_leases_and_brings_news(bench: Bench) -> None:
     Run.objects.filter(pk=run.pk).update(fence=F("fence") + 1)
     pulse.look_after({held.run_id: held})
     assert held.lost.is_set()
+
+
+def test_a_heartbeat_that_fails_in_any_way_is_followed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[int] = []
+    second = Event()
+
+    def look_after(_mine: dict[uuid.UUID, lease.Held]) -> None:
+        beats.append(1)
+        if len(beats) == 1:
+            raise InterfaceError("no DatabaseError")
+        second.set()
+
+    monkeypatch.setattr(pulse, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(pulse, "look_after", look_after)
+    with pulse.keeping(lease.Held(uuid.uuid4(), 1, "w")):
+        assert second.wait(20)
 
 
 def test_an_agent_with_a_broken_policy_runs_nothing(bench: Bench) -> None:

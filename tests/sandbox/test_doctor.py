@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -30,4 +31,17 @@ def test_a_machine_that_does_not_answer_is_asked_again(monkeypatch: pytest.Monke
         patch.setattr(probing, "_TIMEOUT", 0.001)
         with pytest.raises(SandboxUnavailableError, match="could not be found out"):
             probe(fresh=True)
+    assert probe() == known
+
+
+def test_a_machine_whose_probe_was_killed_is_asked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    known = probe()
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n", encoding="utf-8")
+    killed.chmod(0o700)
+    with monkeypatch.context() as patch:
+        for python in (str(killed), str(tmp_path / "none")):
+            patch.setattr(probing, "python", lambda python=python: python)
+            with pytest.raises(SandboxUnavailableError, match="could not be found out"):
+                probe(fresh=True)
     assert probe() == known
