@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import ClassVar
 
 from django.conf import settings
@@ -114,9 +114,9 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Runs that a worker may claim: nothing that they wait for is outstanding."""
         return self.startable(now) | self.answered(now)
 
-    def unrung(self, now: datetime, again_after: timedelta) -> RunQuerySet:
-        """Runs whose bell was not rung by a sweep within `again_after`."""
-        return self.filter(Q(rung_at=None) | Q(rung_at__lte=now - again_after))
+    def unrung(self, before: datetime | Combinable) -> RunQuerySet:
+        """Runs for which no sweep has rung since `before`."""
+        return self.filter(Q(rung_at=None) | Q(rung_at__lte=before))
 
     def newest_first(self) -> RunQuerySet:
         """Newest first; the id breaks ties so that pages are stable."""

@@ -6,14 +6,17 @@ Each step (rows, traces, feed) is taken for all gates before the next one: the o
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+
+from django.db.models import DateTimeField
 
 from approvals import publishing
 from approvals.models import ApprovalGate, ApprovalGateQuerySet
 from approvals.moving import move_gate, needs_transaction
 from approvals.states import GateMove, GateState
+from routekit_site.tenancy.statements import Query, slot
 from traces.kinds import EventKind
 
 
@@ -88,6 +91,18 @@ def escalate(now: datetime, limit: int = 500) -> int:
     for gate in sorted(gates, key=lambda gate: (gate.tenant_id, gate.id)):
         publishing.announce(gate, now, escalated=1)
     return len(gates)
+
+
+_NOW = slot("now", DateTimeField())
+_OVERDUE = Query(lambda: ApprovalGate.objects.overdue(_NOW).values_list("pk")[:1])
+_UNUSED = Query(lambda: ApprovalGate.objects.unused(_NOW).values_list("pk")[:1])
+_TO_ESCALATE = Query(lambda: ApprovalGate.objects.to_escalate(_NOW).values_list("pk")[:1])
+
+
+def due(now: datetime) -> list[Callable[..., int]]:
+    """Those of `expire`, `lapse` and `escalate` that some gate's clock calls for; locks nothing."""
+    clocks = ((_OVERDUE, expire), (_UNUSED, lapse), (_TO_ESCALATE, escalate))
+    return [close for gates, close in clocks if gates.rows(now=now)]
 
 
 def _close(gates: Sequence[ApprovalGate], move: GateMove, now: datetime, facts: Mapping[str, Any]) -> None:

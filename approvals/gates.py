@@ -37,7 +37,7 @@ from approvals.ballots import (
     earlier_answer,
 )
 from approvals.binding import change_of, digest_of
-from approvals.closing import escalate, expire, lapse, lock_open, withdraw
+from approvals.closing import due, escalate, expire, lapse, lock_open, withdraw
 from approvals.errors import (
     Halted,
     KeyReused,
@@ -85,6 +85,7 @@ __all__ = [
     "check_undo",
     "check_view_gate",
     "decide",
+    "due",
     "escalate",
     "expire",
     "grant",

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import DateTimeField
 
 from agents import queue
-from agents.models import Run, ToolCall
+from agents.models import Run, RunQuerySet, ToolCall
 from agents.runs.reopening import reopen_outdated
 from agents.states import RunState
 from approvals import gates
 from approvals.models import ApprovalGate
 from routekit_site.tenancy import faults
 from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.statements import Query, slot
 
 BATCH = 500
 GRACE = timedelta(seconds=1)
 RING_AGAIN_AFTER = timedelta(seconds=15)
-LATELY = timedelta(minutes=20)
+# Twice the time between two looks at all runs that wait.
+LATELY = timedelta(minutes=2)
 MOST_ANSWERED = 5000
 
 
@@ -29,7 +33,7 @@ def sweep() -> int:
 
     Bells: queued runs whose own was lost, runs whose gates are decided and released, runs whose worker is gone, and
     runs whose pause is over. A run is rung for once, and again only after 15 seconds, so that a long queue does not
-    fill the broker.
+    fill the broker; one whose own bell was rung within the last second is left alone.
     """
     rung = _ring()
     # Last, and it rings by itself: trouble with one gate must not keep other runs waiting.
@@ -40,7 +44,7 @@ def sweep() -> int:
 
 
 def _close_gates() -> None:
-    for close in (gates.expire, gates.lapse, gates.escalate):
+    for close in gates.due(database_now()):
         closed = BATCH
         while closed == BATCH:
             with transaction.atomic(durable=True):
@@ -49,38 +53,63 @@ def _close_gates() -> None:
 
 def _ring() -> int:
     now = database_now()
-    rung = 0
-    for run_id in _silent(now):
-        with transaction.atomic(durable=True):
-            silent = Run.objects.ready(now).unrung(now, RING_AGAIN_AFTER).filter(id=run_id)
-            if silent.update(rung_at=now):
-                faults.point("sweep.ringing")
-                rung += 1
-                queue.wake(run_id)
-    return rung
+    silent = _silent(now)
+    if not silent:
+        return 0
+    with transaction.atomic(durable=True):
+        # Those that another sweep or a worker has in its hands are passed over.
+        ready = Run.objects.ready(now).unrung(now - RING_AGAIN_AFTER).filter(id__in=silent)
+        ready = ready.order_by("created_at").select_for_update(of=("self",), skip_locked=True)
+        found = list(ready.values_list("id", flat=True))
+        if not found:
+            return 0
+        Run.objects.filter(id__in=found).update(rung_at=now)
+        faults.point("sweep.ringing")
+        for run_id in found:
+            queue.wake(run_id)
+    return len(found)
+
+
+def _moment(name: str) -> Any:
+    return slot(name, DateTimeField())
+
+
+def _unrung() -> RunQuerySet:
+    """Runs for which no bell is on its way, oldest first: neither a sweep's nor, while they are new, their own."""
+    unrung = Run.objects.unrung(_moment("again_before")).filter(created_at__lte=_moment("settled"))
+    return unrung.order_by("created_at")
+
+
+def _lately_answered() -> RunQuerySet:
+    """Waiting runs with a gate that is approved and past its hold, or was closed, both a short while ago.
+
+    Sought from their gates, of which there are few: a hundred thousand runs may wait. They may have other gates.
+    """
+    released = ApprovalGate.objects.released(_moment("settled")).values("run_id")
+    closed = ApprovalGate.objects.closed_between(_moment("lately"), _moment("settled")).values("run_id")
+    return _unrung().filter(state=RunState.WAITING, id__in=released.union(closed))
+
+
+_STARTABLE = Query(lambda: _unrung().startable(_moment("now")).values_list("id")[:BATCH])
+_ANSWERED = Query(lambda: _unrung().answered(_moment("now")).values_list("id")[:BATCH])
+_LATELY_ANSWERED = Query(lambda: _lately_answered().values_list("id")[:MOST_ANSWERED])
 
 
 def _silent(now: datetime) -> list[UUID]:
-    """Runs that are ready and for which no bell is on its way, oldest first, up to a batch.
+    """Runs that are ready and for which no bell is on its way, oldest first, up to a batch of each kind.
 
-    Of the runs that wait for people, perhaps a hundred thousand, only those are looked at whose gates were answered
-    lately; all of them when this process begins to sweep and then once a minute.
+    Of the runs that wait for people only those are looked at whose gates were answered lately; all of them when this
+    process begins to sweep and then once a minute.
     """
-    unrung = Run.objects.unrung(now, RING_AGAIN_AFTER).exclude(created_at__gt=now - GRACE).order_by("created_at")
-    found = list(unrung.startable(now).values_list("id", flat=True)[:BATCH])
+    moments = {"now": now, "settled": now - GRACE, "lately": now - LATELY, "again_before": now - RING_AGAIN_AFTER}
+    found: list[UUID] = [run for (run,) in _STARTABLE.rows(**moments)]
     if _full_sweep.due():
-        return found + list(unrung.answered(now).values_list("id", flat=True)[:BATCH])
-    lately = _answered_lately(now)
-    still = set(ToolCall.objects.undecided(now).filter(run__in=lately).values_list("run_id", flat=True))
-    waiting = unrung.filter(id__in=lately - still, state=RunState.WAITING)
-    return found + list(waiting.values_list("id", flat=True)[:BATCH])
-
-
-def _answered_lately(now: datetime) -> set[UUID]:
-    """Runs with a gate that is approved and past its hold, or was closed a short while ago."""
-    approved = ApprovalGate.objects.released(now).values_list("run_id", flat=True)[:MOST_ANSWERED]
-    closed = ApprovalGate.objects.closed_since(now - LATELY).values_list("run_id", flat=True)[:MOST_ANSWERED]
-    return {*approved, *closed}
+        return found + [run for (run,) in _ANSWERED.rows(**moments)]
+    waiting = [run for (run,) in _LATELY_ANSWERED.rows(**moments)]
+    if not waiting:
+        return found
+    still = set(ToolCall.objects.undecided(now).filter(run__in=waiting).values_list("run_id", flat=True))
+    return found + [run for run in waiting if run not in still][:BATCH]
 
 
 class _Every:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Case, F, Q, When
+from django.db.models.expressions import Combinable
 from django.db.models.fields.json import KT, KeyTransform
 
 from approvals.models.choices import choices
@@ -33,7 +34,7 @@ class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
         """Gates that wait for a person."""
         return self.filter(state=GateState.PENDING)
 
-    def overdue(self, now: datetime) -> ApprovalGateQuerySet:
+    def overdue(self, now: datetime | Combinable) -> ApprovalGateQuerySet:
         """Pending gates past their decide-by; the clocks of a halted agent's gates stand still."""
         return self.pending().filter(~halted("agent_id"), decide_by__lte=now)
 
@@ -45,7 +46,7 @@ class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
         """The gates of one run."""
         return self.filter(run_id=run_id)
 
-    def released(self, now: datetime) -> ApprovalGateQuerySet:
+    def released(self, now: datetime | Combinable) -> ApprovalGateQuerySet:
         """Approved gates whose hold is over and that were not redeemed yet."""
         return self.filter(state=GateState.APPROVED, hold_until__lte=now)
 
@@ -54,15 +55,15 @@ class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
         over = Q(state__in=[GateState.EXPIRED, GateState.WITHDRAWN, GateState.LAPSED])
         return self.filter(over | Q(state__in=UNDOABLE, hold_until__lte=now))
 
-    def to_escalate(self, now: datetime) -> ApprovalGateQuerySet:
+    def to_escalate(self, now: datetime | Combinable) -> ApprovalGateQuerySet:
         """Pending gates whose second group is due and was not called yet."""
         return self.pending().filter(escalate_at__lte=now, escalated_at=None)
 
-    def closed_since(self, moment: datetime) -> ApprovalGateQuerySet:
-        """Gates that were closed lately."""
-        return self.filter(closed_at__gte=moment)
+    def closed_between(self, first: datetime | Combinable, last: datetime | Combinable) -> ApprovalGateQuerySet:
+        """Gates that were closed between two moments."""
+        return self.filter(closed_at__gte=first, closed_at__lte=last)
 
-    def unused(self, now: datetime) -> ApprovalGateQuerySet:
+    def unused(self, now: datetime | Combinable) -> ApprovalGateQuerySet:
         """Approved gates past their execute-by; the clocks of a halted agent's gates stand still."""
         return self.filter(~halted("agent_id"), state=GateState.APPROVED, execute_by__lte=now)
 

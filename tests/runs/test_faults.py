@@ -298,6 +298,13 @@ def test_a_lost_worker_s_fetch_is_repeated_and_anything_else_is_asked_about(
     assert ApprovalGate.objects.filter(state=GateState.PENDING).exists() is asked
 
 
+def five_seconds_pass() -> None:
+    """Make all that has happened to runs and gates older than the bells that it rang."""
+    passed = timedelta(seconds=5)
+    Run.objects.update(created_at=F("created_at") - passed)
+    ApprovalGate.objects.update(hold_until=F("hold_until") - passed, closed_at=F("closed_at") - passed)
+
+
 def test_the_sweep_rings_for_lost_bells_once(bench: Bench) -> None:
     queued, waiting, decided = bench.submit("hello"), bench.go(WRITE), bench.go(WRITE.replace("summary", "other"))
     bench.decide(bench.gate(decided))
@@ -305,7 +312,7 @@ def test_the_sweep_rings_for_lost_bells_once(bench: Bench) -> None:
     with transaction.atomic():
         lease.claim(abandoned.id, "dead")
     Run.objects.filter(pk=abandoned.pk).update(lease_until=database_now())
-    Run.objects.update(created_at=F("created_at") - timedelta(seconds=5))
+    five_seconds_pass()
     bench.rung.clear()
     assert runs.sweep() == 3
     assert runs.sweep() == 0
@@ -317,14 +324,37 @@ def test_the_sweep_rings_for_lost_bells_once(bench: Bench) -> None:
 
 def test_the_quick_sweep_finds_what_was_answered_lately(bench: Bench) -> None:
     run, rejected = bench.go(WRITE), bench.go(WRITE.replace("summary", "other"))
-    Run.objects.update(created_at=F("created_at") - timedelta(seconds=5))
+    five_seconds_pass()
     runs.sweep()
     assert not sweeping._full_sweep.due()
     bench.decide(bench.gate(run))
     bench.decide(bench.gate(rejected), "reject")
     bench.rung.clear()
+    assert runs.sweep() == 0, "their own bells have just been rung"
+    five_seconds_pass()
     assert runs.sweep() == 2
     assert set(bench.rung) == {run.pk, rejected.pk}
+
+
+def test_a_run_with_another_gate_that_waits_is_left_alone(bench: Bench) -> None:
+    run = bench.go(f"{WRITE}\n{WRITE.replace('summary', 'other')}")
+    first, _second = ApprovalGate.objects.filter(run_id=run.pk).order_by("opened_at")
+    five_seconds_pass()
+    runs.sweep()
+    bench.decide(first)
+    five_seconds_pass()
+    assert runs.sweep() == 0
+
+
+def test_a_sweep_that_finds_nothing_writes_nothing_and_fetches_no_finished_run(bench: Bench) -> None:
+    runs.sweep()
+    finished = [bench.approve_all(bench.submit(WRITE.replace("summary", f"file{each}"))).pk for each in range(3)]
+    five_seconds_pass()
+    with CaptureQueriesContext(connection) as captured:
+        assert runs.sweep() == 0
+    sent = [query["sql"] for query in captured.captured_queries]
+    assert [sql.split()[0] for sql in sent] == ["SELECT"] * 5
+    assert not [sql for sql in sent for run in finished if run.hex in sql]
 
 
 def test_a_bell_for_nothing_costs_two_looks_and_writes_nothing(bench: Bench) -> None:
