@@ -55,7 +55,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     First of all: xdist reads the groups in a hook of its own, which would otherwise come before this one and find none.
     """
     for item in items:
-        names = set(getattr(item, "fixturenames", ()))
+        # A parameter of a test is no fixture, whatever it is called: many a test is run for each `page`.
+        parameters = set(item.callspec.params) if hasattr(item, "callspec") else set()
+        names = set(getattr(item, "fixturenames", ())) - parameters
         if names & {"page", "browser", "new_page"}:
             item.add_marker(pytest.mark.browser)
         if "services" in names:

@@ -36,6 +36,18 @@ def test_services_are_real_and_of_this_run(services: Services) -> None:
     assert name[0].startswith("routekit_test_")
 
 
+def test_the_tests_of_a_group_stay_together(request: pytest.FixtureRequest, services: Services) -> None:
+    assert services.database_url
+    shared_out = getattr(request.config.option, "loadgroup", False)
+    assert request.node.nodeid.partition("@")[2] == ("services" if shared_out else "")
+
+
+@pytest.mark.parametrize("page", ["one", "another"])
+def test_a_parameter_that_is_named_like_a_fixture_needs_no_browser(request: pytest.FixtureRequest, page: str) -> None:
+    assert page
+    assert request.node.get_closest_marker("browser") is None
+
+
 def test_a_made_database_is_dropped_again(services: Services) -> None:
     with postgres_database(services.database_url) as url, psycopg.connect(url) as database:
         database.execute("SELECT 1")
