@@ -8,8 +8,9 @@ from uuid import UUID
 
 from billiard import current_process
 from celery.signals import worker_init, worker_process_init, worker_shutting_down
+from django.conf import settings
 
-from agents import queue
+from agents import providers, queue
 from agents.execution import end_with_parent
 from agents.runs import leave, stay, warm_up
 from approvals.models import ApprovalGate
@@ -42,8 +43,13 @@ def on_shutting_down(**_kwargs: Any) -> None:
 
 
 def on_worker_start(**_kwargs: Any) -> None:
-    """A worker that is started again in the same process may hold runs again."""
+    """A worker that is started again in the same process may hold runs again.
+
+    What asks models is loaded now, where there is a key for it: once, before a prefork parent has children.
+    """
     stay()
+    if settings.ROUTEKIT_OPENAI_API_KEY is not None:
+        providers.openai_provider()
 
 
 def on_worker_ready(**_kwargs: Any) -> None:
