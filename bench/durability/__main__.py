@@ -113,11 +113,11 @@ def round_trips(bench: Bench) -> None:
                         peers[name].append(bench.peer(name, place, runs, threads))
                     line(f"round trips, {name}, {threads} thread(s)", peers[name][-1])
         line("decision to tool, one run at a time", bench.driver(site, "starts", max(20, runs // 3)))
-    with redis_database(with_path(bench.services.redis_url, "0")) as place:
-        line("bare Celery, no-op tasks", bench.peer("celery", place, runs * 10, 2))
     own = statistics.median(figures["per_second"] for figures in ours)
     for name in wanted:
         line(f"ratio to {name}", {"ours/theirs": own / max(figures["per_second"] for figures in peers[name])})
+    with redis_database(with_path(bench.services.redis_url, "0")) as place:
+        line("bare Celery, no-op tasks", bench.peer("celery", place, runs * 10, 2))
 
 
 def suspended(bench: Bench) -> None:

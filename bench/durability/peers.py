@@ -22,6 +22,9 @@ from bench.durability.figures import percentile, tell
 
 Trip = Callable[[], float]
 
+# Seconds without one finished task of bare Celery, after which those that are missing count as lost.
+SILENCE = 30.0
+
 
 def rounds(trip: Trip, runs: int, threads: int) -> None:
     """Time `runs` round trips on some threads; a trip answers the milliseconds from its decision to its tool."""
@@ -154,17 +157,25 @@ def celery(place: str, runs: int, threads: int) -> None:
     )
     counter = redis.Redis.from_url(place)
 
-    def until(count: int) -> None:
-        while int(counter.get("bench-done") or 0) < count:
+    def done_of(count: int) -> int:
+        """Wait until so many tasks are done, or until none was for `SILENCE`: without results a lost one stays lost."""
+        done, heard = 0, time.monotonic()
+        while done < count and time.monotonic() - heard < SILENCE:
             time.sleep(0.001)
+            now = int(counter.get("bench-done") or 0)
+            if now > done:
+                done, heard = now, time.monotonic()
+        return done
 
     try:
         app.send_task("bench.noop")
-        until(1)
+        before = done_of(1)
         started = time.perf_counter()
         for _ in range(runs):
             app.send_task("bench.noop")
-        until(1 + runs)
+        done = done_of(before + runs) - before
+        if done < runs:
+            raise SystemExit(f"{runs - done} of {runs} tasks were lost")
         tell(per_second=runs / (time.perf_counter() - started))
     finally:
         worker.terminate()
