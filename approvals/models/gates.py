@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Case, F, Q, When
+from django.db.models import F, Q
 from django.db.models.expressions import Combinable
 from django.db.models.fields.json import KT, KeyTransform
 
@@ -72,15 +72,10 @@ class ApprovalGateQuerySet(models.QuerySet["ApprovalGate"]):
         running = self.filter(~halted("agent_id"), state__in=_OPEN)
         return running.update(decide_by=F("decide_by") + lost, execute_by=F("execute_by") + lost)
 
-    def like(self, gate: ApprovalGate) -> ApprovalGateQuerySet:
-        """Decided gates of the same tenant and tool: equal arguments first, then the same agent, then the newest."""
-        closeness = Case(
-            When(arguments_fingerprint=gate.arguments_fingerprint, then=0),
-            When(agent_id=gate.agent_id, then=1),
-            default=2,
-        )
+    def decided_before(self, gate: ApprovalGate) -> ApprovalGateQuerySet:
+        """Other gates of the same tenant and tool that were decided, the newest decision first."""
         decided = self.filter(tenant_id=gate.tenant_id, tool=gate.tool, decided_at__isnull=False).exclude(pk=gate.pk)
-        return decided.order_by(closeness, "-decided_at", "id")
+        return decided.order_by("-decided_at", "id")
 
     def for_rows(self) -> ApprovalGateQuerySet:
         """Gates as rows of the queue: of the presentation, which may be large, only sentence and submitter."""
@@ -238,6 +233,11 @@ class ApprovalGate(models.Model):
                 fields=["tenant", "tool", "-decided_at"],
                 condition=Q(decided_at__isnull=False),
                 name="gate_precedents",
+            ),
+            models.Index(
+                fields=["arguments_fingerprint", "-decided_at"],
+                condition=Q(decided_at__isnull=False),
+                name="gate_same_arguments",
             ),
             models.Index(fields=["decide_by"], condition=Q(state=GateState.PENDING), name="gate_overdue"),
             models.Index(

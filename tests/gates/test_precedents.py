@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from approvals import precedents
 from approvals.models import ApprovalGate
 from approvals.precedents import similar
 from tests.fixtures.gates import House
@@ -23,6 +26,20 @@ def test_equal_arguments_come_first_then_the_newest(house: House) -> None:
     ]
     assert found[0].reason == "Not on Fridays."
     assert [past.at for past in found[1:]] == [house.later(5), house.later(4)]
+
+
+def test_however_many_were_decided_equal_arguments_are_found_and_only_the_newest_others_are_sought(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precedents, "RECENT", 2)
+    exact, own_agents, *others = house.open(SAME), house.open(), house.open(), house.open()
+    for seconds, each in enumerate((exact, own_agents, *others), start=1):
+        house.decide(each, house.cast.rita, after=seconds)
+    for each in others:
+        ApprovalGate.objects.filter(pk=each.gate.pk).update(agent_id="another")
+    found = similar(house.open(SAME).gate)
+    assert [past.gate_id for past in found] == [exact.gate.pk, others[1].gate.pk, others[0].gate.pk]
+    assert own_agents.gate.pk not in {past.gate_id for past in found}
 
 
 def test_what_nobody_decided_is_no_precedent(house: House) -> None:
