@@ -12,7 +12,7 @@ from django.conf import settings
 
 from agents import providers, queue
 from agents.execution import end_with_parent
-from agents.runs import leave, stay, warm_up
+from agents.runs import know_machine, leave, stay, warm_up
 from approvals.models import ApprovalGate
 from approvals.signals import gate_decided
 from routekit_site.tenancy.clock import clock_slot
@@ -45,11 +45,15 @@ def on_shutting_down(**_kwargs: Any) -> None:
 def on_worker_start(**_kwargs: Any) -> None:
     """A worker that is started again in the same process may hold runs again.
 
-    What asks models is loaded now, where there is a key for it: once, before a prefork parent has children.
+    What asks models is loaded now, where there is a key for it: once, before a prefork parent has children. Such a
+    parent finds out what the machine can enforce, too: a process that takes the place of one that died is spared more
+    than half of what it does before its first call.
     """
     stay()
     if settings.ROUTEKIT_OPENAI_API_KEY is not None:
         providers.openai_provider()
+    if threading.current_thread() is threading.main_thread():
+        know_machine()
 
 
 def on_worker_ready(**_kwargs: Any) -> None:

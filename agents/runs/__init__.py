@@ -16,7 +16,7 @@ from agents.runs.access import (
     check_view_run,
     visible_runs,
 )
-from agents.runs.advancing import advance, warm_up
+from agents.runs.advancing import advance, know_machine, warm_up
 from agents.runs.cancelling import cancel
 from agents.runs.editing import Draft, Field, amendment_of, earlier_edit, open_draft, replace, revise
 from agents.runs.pulse import leave, leaving, stay
@@ -36,6 +36,7 @@ __all__ = [
     "check_submit",
     "check_view_run",
     "earlier_edit",
+    "know_machine",
     "leave",
     "leaving",
     "open_draft",

@@ -73,6 +73,14 @@ def _hand_on(run_id: UUID, handed: int) -> None:
         queue.hand_on(run_id, handed + 1)
 
 
+def know_machine() -> None:
+    """Find out what this machine can enforce, for this process and all that it forks; what fails is asked again."""
+    try:
+        execution.sandbox_tier()
+    except AgentError as error:
+        logger.warning("%s", error)
+
+
 def warm_up() -> None:
     """Get this process ready to run tools; what fails here is told again, and better, by the call that needs it."""
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.core.management import call_command
 
+from agents import receivers
 from agents.sandbox import SandboxUnavailableError, probe, probing
 
 
@@ -45,3 +47,14 @@ def test_a_machine_whose_probe_was_killed_is_asked_again(monkeypatch: pytest.Mon
             with pytest.raises(SandboxUnavailableError, match="could not be found out"):
                 probe(fresh=True)
     assert probe() == known
+
+
+def test_what_a_worker_finds_out_before_it_forks_its_processes_need_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = probe()
+    monkeypatch.setattr(probing._known, "report", None)
+    receivers.on_worker_start()
+    monkeypatch.setattr(probing, "python", lambda: "/nonexistent/python")
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if probe() == known else 1)
+    assert os.waitpid(child, 0)[1] == 0
