@@ -8,10 +8,10 @@ import random
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psycopg
@@ -27,6 +27,7 @@ from tests.fixtures.processes import Site, prepare_stack, start_compose, stoppin
 from tests.fixtures.services import Services, redis_database, with_path
 
 LEASE = 3.0
+T = TypeVar("T")
 _HIDDEN = re.compile(r'<input type="hidden" name="([a-z_]+)" value="([^"]*)"')
 _ALLOW = """
 from approvals.models import ToolAllowance
@@ -83,17 +84,20 @@ class Arena:
         return not (self.points / point).exists()
 
     def submit(self, tool: str = "effect", linger: float = 0.0) -> str:
-        """Hand in a job of one call with a key of its own; the run's id. Tried until it is taken."""
+        """Hand in a job of one call with a key of its own; the run's id. The same form is sent until it is taken."""
         key = f"key-{len(self.keys)}-{random.randrange(10**6)}"  # noqa: S311 - a name, no secret
         prompt = f'{tool} {{"key": "{key}", "linger": {linger}}}'
-        run = eventually(lambda: self._submitted(prompt), within=60, what="a job is taken")
+        form = eventually(
+            lambda: self._answered(lambda: self.person("alice").job_form(prompt)), within=60, what="a form"
+        )
+        run = eventually(lambda: self._answered(lambda: self.person("alice").hand_in(form)), within=60, what="a run")
         self.keys[run] = key
         return run
 
-    def _submitted(self, prompt: str) -> str:
+    def _answered(self, ask: Callable[[], T]) -> T | None:
         with contextlib.suppress(httpx.HTTPError, AssertionError):
-            return self.person("alice").submit(prompt)
-        return ""
+            return ask()
+        return None
 
     def state(self, run: str) -> str:
         """A run's state."""

@@ -26,7 +26,7 @@ from tests.faults import arena as arenas
 from tests.faults.arena import Arena
 from tests.faults.invariants import effects
 from tests.fixtures.polling import eventually
-from tests.fixtures.services import free_services
+from tests.fixtures.services import flush_claimed, free_services
 
 IN_FLIGHT = 40
 SLOTS = 4
@@ -116,7 +116,8 @@ class Soak:
         """Start again what has ended, as the compose file's `restart: unless-stopped` does, and count it."""
         for name in [name for name, process in self.arena.site.processes.items() if process.popen.poll() is not None]:
             self.ended[name] += 1
-            print(f"{name} ended by itself:\n{self.arena.site.processes[name].log_text()[-3000:]}", flush=True)
+            last = [line for line in self.arena.site.processes[name].log_text().splitlines() if "CRITICAL" in line][-1:]
+            print(f"{name} ended by itself: {last}", flush=True)
             self.arena.restart(name)
 
     def _from_outside(self) -> None:
@@ -161,7 +162,8 @@ class Soak:
 
     def _flush(self) -> bool:
         with self.arena.redis() as broker:
-            return bool(broker.flushdb())
+            flush_claimed(broker)
+        return True
 
     def _freeze(self) -> bool:
         """Stop a process that holds a run until its lease is over, while all else goes on; one at a time."""

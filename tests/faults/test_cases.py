@@ -13,6 +13,7 @@ from tests.faults.arena import LEASE, Arena
 from tests.faults.invariants import effects
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import start_compose
+from tests.fixtures.services import flush_claimed
 
 # A worker that was killed is noticed when its lease is over; the sweep comes once a second.
 RECOVERY = LEASE + 2.0
@@ -149,7 +150,7 @@ def test_18_and_21_a_broker_that_forgets_and_one_that_stutters(arena: Arena) -> 
         arena.waits(run)
     arena.decide_all()
     with arena.redis() as broker:
-        broker.flushdb()
+        flush_claimed(broker)
     arena.ring_again(times=3)
     for run in runs:
         assert arena.ends(run) == "succeeded"

@@ -14,7 +14,7 @@ from tests.faults.arena import Arena, fake_clock
 from tests.faults.invariants import effects
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import csrf_token, start_compose
-from tests.fixtures.services import PostgresServer, Services, own_postgres
+from tests.fixtures.services import PostgresServer, Services, flush_claimed, own_postgres
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +84,7 @@ def test_i9_what_the_site_holds_returns_to_where_it_was(arena: Arena) -> None:
     arena.database.cut()
     arena.broker.cut()
     with arena.redis() as broker:
-        broker.flushdb()
+        flush_claimed(broker)
     work(20)
 
     def back() -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import psycopg
@@ -13,7 +15,9 @@ from playwright.sync_api import Page
 
 from tests.fixtures.browsers import Complaints
 from tests.fixtures.cast import Cast
-from tests.fixtures.services import Services, postgres_database, redis_database, with_path
+from tests.fixtures.compose import PROJECT
+from tests.fixtures.polling import eventually
+from tests.fixtures.services import Services, own_redis, postgres_database, redis_database, with_path
 
 
 def test_tests_run_outside_demo_mode_with_keys_of_their_own() -> None:
@@ -62,6 +66,45 @@ def test_a_claimed_redis_number_is_never_one_in_use(services: Services) -> None:
             assert client.dbsize() >= 1
     with redis.Redis.from_url(first) as client:
         assert client.dbsize() == 0
+
+
+CLAIMER = """
+import sys, time
+import redis
+from tests.fixtures.services import flush_claimed, redis_database
+with redis_database(sys.argv[1]) as url, redis.Redis.from_url(url) as client:
+    client.set("left", "behind")
+    flush_claimed(client)
+    client.set("left", "behind")
+    print(url, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_redis_number_is_held_as_long_as_its_claimer_lives_and_no_longer() -> None:
+    with own_redis() as server:
+        argv = [sys.executable, "-c", CLAIMER, server]
+        with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as claimer:
+            assert claimer.stdout is not None
+            theirs = claimer.stdout.readline().strip()
+            assert theirs
+            with redis_database(server) as mine:
+                assert mine != theirs
+            claimer.kill()
+
+        def again() -> bool:
+            with redis_database(server) as mine, redis.Redis.from_url(mine) as client:
+                return mine == theirs and client.get("left") is None
+
+        eventually(again, what="the number of a run that was killed")
+
+
+def test_a_redis_number_with_somebody_else_s_data_is_left_alone() -> None:
+    with own_redis() as server, redis.Redis.from_url(with_path(server, "15")) as client:
+        client.set("somebody", "else's")
+        with redis_database(server) as mine:
+            assert mine == with_path(server, "14")
+        assert client.get("somebody") == b"else's"
 
 
 def test_a_console_error_is_a_complaint(new_page: Callable[..., Page], complaints: Complaints) -> None:
