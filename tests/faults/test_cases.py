@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 
 import httpx
 import pytest
@@ -165,6 +166,24 @@ def test_19_decisions_do_not_wait_for_a_broker_that_is_down(arena: Arena) -> Non
     assert arena.decide_all() == 1
     arena.broker.refusing = False
     assert arena.ends(run) == "succeeded"
+
+
+def _replaced(arena: Arena, dead: list[int]) -> bool:
+    """Whether all of them have been replaced; the broker goes as often as this is asked."""
+    assert arena.site.processes["worker"].popen.poll() is None, arena.site.processes["worker"].log_text()[-2000:]
+    arena.broker.cut()
+    return len(set(arena.slots()) - set(dead)) == len(dead)
+
+
+@pytest.mark.slow
+def test_11_and_19_a_broker_that_goes_as_worker_processes_die_ends_no_worker(arena: Arena) -> None:
+    for _ in range(8):
+        dead = eventually(arena.slots, what="the worker's slots")
+        for pid in dead:
+            os.kill(pid, signal.SIGKILL)
+        eventually(partial(_replaced, arena, dead), within=60, what="new slots")
+    assert arena.site.processes["worker"].popen.poll() is None
+    assert arena.ends(arena.submit()) == "succeeded"
 
 
 @pytest.mark.slow

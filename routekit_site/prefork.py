@@ -1,0 +1,43 @@
+"""Celery's pool of processes, as the site's workers use it (`CELERY_WORKER_POOL`): it survives that one of them dies.
+
+Note [Not yet waitable]: the kernel closes the files of a process that ends before its parent can wait for it. Celery
+5.6 learns of the end from a file that is closed, takes the process off its list of watched ones, and where it can't be
+waited for yet leaves it in the pool for up to five seconds. Its place is empty as long. Should the connection to the
+broker break meanwhile, Celery watches "all" processes anew, trips over the one without a file and ends the whole
+worker, and with it the calls in hand (in the manner of celery issue 9250).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.concurrency import asynpool, prefork
+
+LOOK_AGAIN = 0.02
+
+
+class Pool(asynpool.AsynPool):
+    """A pool that looks again for what could not be waited for yet, see Note [Not yet waitable]."""
+
+    def _event_process_exit(self, hub: Any, proc: Any) -> None:
+        super()._event_process_exit(hub, proc)  # type: ignore[misc] # not in the stubs
+        self._look_again(hub, proc)
+
+    def _look_again(self, hub: Any, proc: Any) -> None:
+        if proc in self._pool:  # type: ignore[attr-defined] # as above
+            hub.call_later(LOOK_AGAIN, self._replace, hub, proc)
+
+    def _replace(self, hub: Any, proc: Any) -> None:
+        self.maintain_pool()
+        self._look_again(hub, proc)
+
+    def _track_child_process(self, proc: Any, hub: Any) -> None:
+        ended = getattr(proc, "_sentinel_poll", 0) is None
+        if not ended:
+            super()._track_child_process(proc, hub)  # type: ignore[misc] # as above
+
+
+class TaskPool(prefork.TaskPool):
+    """`--pool prefork` with that pool."""
+
+    Pool = Pool
