@@ -344,6 +344,11 @@ class ToolCall(models.Model):
     def __str__(self) -> str:
         return f"{self.tool} ({self.state})"
 
+    @property
+    def why(self) -> str:
+        """What policy said of the call; of one that was asked about, its gate says it."""
+        return self.reason or (self.gate.reason if self.gate is not None else "")
+
 
 class LiveReplay(models.Model):
     """A replay of a run in which a worker asks the model anew. `report` is `agents.replay.Report`, redacted."""
