@@ -18,7 +18,9 @@ from routekit_site.tenancy.halts import halted
 from routekit_site.tenancy.models import Tenant, User
 
 # The version of the run engine that a row needs. A worker whose own is lower leaves the run to a newer one.
-ENGINE = 1
+ENGINE = 2
+# From this one on, a run's sealed values and its gates' views are stored in their short forms.
+SHORT = 2
 
 
 class AgentQuerySet(models.QuerySet["Agent"]):
@@ -225,6 +227,11 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"run {self.id} ({self.state})"
+
+    @property
+    def is_short(self) -> bool:
+        """Whether its values are stored in their short forms: no older release works on it."""
+        return self.engine >= SHORT
 
 
 class ModelReply(models.Model):

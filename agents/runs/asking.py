@@ -175,7 +175,7 @@ def _reply(run: Run, step: int, asked: _Asked, completion: Completion, answered:
     return ModelReply(
         run=run,
         step=step,
-        text_sealed=seal(completion.text),
+        text_sealed=seal(completion.text, bare=run.is_short),
         text_redacted=str(redact(run.tenant_id, completion.text)),
         finish_reason=completion.finish_reason[:_MAX_REASON],
         input_tokens=completion.input_tokens,

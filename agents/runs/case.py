@@ -159,6 +159,7 @@ class Case:
             agent_name=self.run.agent.name,
             reopens=reopens,
             change=dict(change) if change is not None else None,
+            packed=self.run.is_short,
         )
 
 

@@ -74,7 +74,7 @@ def close_calls(run: Run, now: datetime, *, why: str) -> None:
     withdrawn = {
         "outcome": "withdrawn",
         "finished_at": now,
-        "result_sealed": seal(told),
+        "result_sealed": seal(told, bare=run.is_short),
         "result_redacted": redact(run.tenant_id, told),
         "result_digest": integrity.digest_of(run.tenant_id, told),
     }

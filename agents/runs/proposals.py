@@ -275,7 +275,7 @@ def _row(case: Case, step: int, position: int, proposal: Proposal, gate: Approva
         position=position,
         call_id=proposal.call_id,
         tool=proposal.tool,
-        arguments_sealed=seal(proposal.arguments),
+        arguments_sealed=seal(proposal.arguments, bare=case.run.is_short),
         arguments_redacted=redact(tenant, proposal.arguments),
         arguments_digest=proposal.fingerprint,
         gate=gate,
@@ -284,7 +284,7 @@ def _row(case: Case, step: int, position: int, proposal: Proposal, gate: Approva
         case Refused(state, code, level, rule, reason, told):
             row.state, row.outcome = state, code
             row.finished_at = case.now
-            row.result_sealed = seal(told)
+            row.result_sealed = seal(told, bare=case.run.is_short)
             row.result_redacted = redact(tenant, told)
             row.result_digest = integrity.digest_of(tenant, told)
         case Allowed(Allow(level, rule, reason)):
