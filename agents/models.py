@@ -18,9 +18,7 @@ from routekit_site.tenancy.halts import halted
 from routekit_site.tenancy.models import Tenant, User
 
 # The version of the run engine that a row needs. A worker whose own is lower leaves the run to a newer one.
-ENGINE = 2
-# From this one on, a run's sealed values and its gates' views are stored in their short forms.
-SHORT = 2
+ENGINE = 1
 
 
 class AgentQuerySet(models.QuerySet["Agent"]):
@@ -228,11 +226,6 @@ class Run(models.Model):
     def __str__(self) -> str:
         return f"run {self.id} ({self.state})"
 
-    @property
-    def is_short(self) -> bool:
-        """Whether its values are stored in their short forms: no older release works on it."""
-        return self.engine >= SHORT
-
 
 class ModelReply(models.Model):
     """What the model answered at one step. With the prompt and the calls it makes up the transcript."""
@@ -350,11 +343,6 @@ class ToolCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tool} ({self.state})"
-
-    @property
-    def why(self) -> str:
-        """What policy said of the call; of one that was asked about, its gate says it."""
-        return self.reason or (self.gate.reason if self.gate is not None else "")
 
 
 class LiveReplay(models.Model):

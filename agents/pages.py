@@ -298,7 +298,7 @@ def _call(call: ToolCall, user: User) -> CallView:
         state_text=_CALL_WORDS.get(state, state.value),
         gist=_gist(call),
         arguments=fields_of(call.arguments_redacted, "as proposed"),
-        reason=call.why,
+        reason=call.reason,
         gate_text=_gate_words(call.gate) if call.gate else "",
         gate_url=resolve_url("gate", call.gate.id) if call.gate and can_view_gate(user, call.gate) else "",
         edited=f"{call.edited_by.display_name} edited the arguments." if call.edited_by else "",

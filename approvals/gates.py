@@ -109,10 +109,8 @@ _STANDING = Query(lambda: Decision.objects.filter(gate_id=slot("gate")).standing
 
 
 @needs_transaction
-def open_gate(request: GateRequest, *, now: datetime, verdict_told: bool = False) -> ApprovalGate:
+def open_gate(request: GateRequest, *, now: datetime) -> ApprovalGate:
     """Store a gate that waits for a person, and tell the tenant's reviewers.
-
-    `verdict_told`: the caller records the verdict with its reason itself, so the trace need not say it twice.
 
     Raises:
         BadGateRequest: manifest, presentation and binding are not of one call.
@@ -120,8 +118,7 @@ def open_gate(request: GateRequest, *, now: datetime, verdict_told: bool = False
     """
     gate = new_gate(request, nonce=_nonce(), now=now)
     insert([gate])
-    why = {} if verdict_told else {"reason": gate.reason, "rule": gate.rule, "level": gate.level}
-    publishing.record(gate, EventKind.GATE_OPENED, now, why)
+    publishing.record(gate, EventKind.GATE_OPENED, now, {"reason": gate.reason, "rule": gate.rule, "level": gate.level})
     recorder.note_summary(run_id=gate.run_id, tool=gate.tool)
     publishing.announce(gate, now)
     return gate

@@ -14,7 +14,6 @@ from approvals.chains import risk_in_chain
 from approvals.errors import BadGateRequest
 from approvals.manifests import ToolManifest
 from approvals.models import ApprovalGate
-from approvals.packing import PackedView
 from approvals.presentation import Presentation
 from approvals.types import Amendment, Binding, NeedsApproval
 from routekit_site.tenancy.encryption import fingerprint, seal
@@ -30,8 +29,7 @@ class GateRequest:
     """What is needed to open a gate.
 
     `manifest` carries the reversibility that counts (a tenant's override included). `reopens` is the
-    call's earlier gate; `change` is given with it when that approval no longer held (`Drifted.change`). Without
-    `packed` the gate is stored as releases before packing read it.
+    call's earlier gate; `change` is given with it when that approval no longer held (`Drifted.change`).
     """
 
     binding: Binding
@@ -41,7 +39,6 @@ class GateRequest:
     agent_name: str
     reopens: uuid.UUID | None = None
     change: Mapping[str, Any] | None = None
-    packed: bool = True
 
 
 def new_gate(request: GateRequest, *, nonce: str, now: datetime) -> ApprovalGate:
@@ -128,7 +125,7 @@ def _check_request(request: GateRequest) -> None:
 
 
 def _call_columns(request: GateRequest) -> dict[str, Any]:
-    binding, shown = request.binding, request.presentation.data
+    binding = request.binding
     return {
         "tenant_id": binding.tenant_id,
         "run_id": binding.run_id,
@@ -139,9 +136,9 @@ def _call_columns(request: GateRequest) -> dict[str, Any]:
         "requester_id": binding.requester_id,
         "tool": binding.tool,
         "tool_schema_digest": binding.tool_schema_digest,
-        "arguments_sealed": seal(binding.arguments, bare=request.packed),
+        "arguments_sealed": seal(binding.arguments),
         "arguments_fingerprint": fingerprint(binding.tenant_id, canonical([binding.tool, binding.arguments])),
-        "presentation": PackedView(shown) if request.packed else shown,
+        "presentation": request.presentation.data,
         "view_digest": request.presentation.view_digest,
         "redactor_version": request.presentation.redactor_version,
         "context_digest": binding.context_digest,

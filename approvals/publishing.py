@@ -46,7 +46,7 @@ def append(gate: ApprovalGate, user: User, facts: Mapping[str, Any], now: dateti
 
 def announce(gate: ApprovalGate, now: datetime, **facts: int) -> None:
     """Tell the tenant's open pages (see `live.announce`)."""
-    known = {"state": str(gate.state), "run": str(gate.run_id)}
+    known = {"state": str(gate.state), "tool": gate.tool, "risk": gate.risk, "run": str(gate.run_id)}
     live.announce(
         tenant_id=gate.tenant_id,
         topic=FeedTopic.GATE,

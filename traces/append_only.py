@@ -26,14 +26,13 @@ BEGIN
         RETURN OLD;
     END IF;
     IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = '{_EVENTS}' THEN
-        -- `words`, where it is not NULL, holds those of the clear payload: what is sealed has none.
+        -- `words` is computed by PostgreSQL after this trigger, from the payload alone.
         IF {_ROTATION}
             AND to_jsonb(OLD) - 'payload' - 'payload_sealed' - 'words'
                 = to_jsonb(NEW) - 'payload' - 'payload_sealed' - 'words'
             AND to_jsonb(NEW) ->> 'payload_sealed' IS NOT NULL
             AND to_jsonb(NEW) -> 'payload' = (CASE WHEN to_jsonb(OLD) ->> 'payload_sealed' IS NULL
                 THEN '{{}}'::jsonb ELSE to_jsonb(OLD) -> 'payload' END) THEN
-            NEW.words := NULL;
             RETURN NEW;
         END IF;
     END IF;

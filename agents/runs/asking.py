@@ -56,9 +56,10 @@ def ask(held: Held, run: Run, now: datetime, *, stop: Callable[[], bool]) -> boo
         time.monotonic(),
         {
             "step": run.steps + 1,
+            "attempt": run.model_failures + 1,
             "provider": run.agent.provider,
+            "model": run.agent.model,
             "tools": [offer.name for offer in offers],
-            **_said(model=run.agent.model, attempt=run.model_failures + 1 if run.model_failures else 0),
         },
     )
     request = ModelRequest(
@@ -175,7 +176,7 @@ def _reply(run: Run, step: int, asked: _Asked, completion: Completion, answered:
     return ModelReply(
         run=run,
         step=step,
-        text_sealed=seal(completion.text, bare=run.is_short),
+        text_sealed=seal(completion.text),
         text_redacted=str(redact(run.tenant_id, completion.text)),
         finish_reason=completion.finish_reason[:_MAX_REASON],
         input_tokens=completion.input_tokens,
@@ -210,17 +211,10 @@ def _latest(held: Held) -> tuple[str, Sequence[ToolCall]] | None:
 def _told(step: int, completion: Completion) -> dict[str, Any]:
     return {
         "step": step,
+        "text": completion.text,
         "finish_reason": completion.finish_reason,
+        "calls": [{"id": c.call_id, "tool": c.tool, "arguments": c.arguments} for c in completion.calls],
+        "left_out": max(0, len(completion.calls) - MAX_CALLS_PER_STEP),
         "input_tokens": completion.input_tokens,
         "output_tokens": completion.output_tokens,
-        **_said(
-            text=completion.text,
-            calls=[{"id": c.call_id, "tool": c.tool, "arguments": c.arguments} for c in completion.calls],
-            left_out=max(0, len(completion.calls) - MAX_CALLS_PER_STEP),
-        ),
     }
-
-
-def _said(**facts: Any) -> dict[str, Any]:
-    """Only what there is something to say of: a trace keeps each name that it is given."""
-    return {name: fact for name, fact in facts.items() if fact}

@@ -159,7 +159,6 @@ class Case:
             agent_name=self.run.agent.name,
             reopens=reopens,
             change=dict(change) if change is not None else None,
-            packed=self.run.is_short,
         )
 
 

@@ -165,13 +165,11 @@ def replace(revision: Revision, *, now: datetime) -> ApprovalGate:
     digest = fingerprint(tenant, canonical(revision.arguments))
     changed = waiting.update(
         gate=gate,
-        arguments_sealed=seal(revision.arguments, bare=run.is_short),
+        arguments_sealed=seal(revision.arguments),
         arguments_redacted=redact(tenant, revision.arguments),
         arguments_digest=digest,
         mac=integrity.call_mac(call, {"gate_id": gate.pk, "arguments_digest": digest}),
-        proposed_sealed=call.proposed_sealed
-        if call.proposed_sealed is not None
-        else seal(draft.arguments, bare=run.is_short),
+        proposed_sealed=call.proposed_sealed if call.proposed_sealed is not None else seal(draft.arguments),
         edited_at=now,
         edited_by=revision.editor,
         rule=revision.rule[:200],

@@ -74,7 +74,7 @@ def close_calls(run: Run, now: datetime, *, why: str) -> None:
     withdrawn = {
         "outcome": "withdrawn",
         "finished_at": now,
-        "result_sealed": seal(told, bare=run.is_short),
+        "result_sealed": seal(told),
         "result_redacted": redact(run.tenant_id, told),
         "result_digest": integrity.digest_of(run.tenant_id, told),
     }
@@ -102,7 +102,8 @@ def suspend(held: Held) -> bool:
 def wait(run: Run, waiting: Sequence[ToolCall], now: datetime, **also: Any) -> None:
     """`suspend`, inside the caller's transaction: `waiting` are the calls that people have to decide about."""
     move(run, RunState.WAITING, waiting_since=now, **let_go(run, now), **also)
-    event = journal.note(run.id, EventKind.RUN_WAITING, {"tools": [call.tool for call in waiting]}, now=now)
+    payload = {"gates": [str(call.gate_id) for call in waiting], "tools": [call.tool for call in waiting]}
+    event = journal.note(run.id, EventKind.RUN_WAITING, payload, now=now)
     recorder.note_summary(run_id=run.id, state=RunState.WAITING)
     journal.announce(run, state=RunState.WAITING, event=event, now=now)
     ends = [call.gate.hold_until for call in waiting if call.gate is not None and call.gate.hold_until is not None]

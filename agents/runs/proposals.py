@@ -115,7 +115,7 @@ def judge_all(case: Case, proposed: Sequence[ProposedCall]) -> list[Proposal]:
 def store_all(case: Case, step: int, proposals: Sequence[Proposal], now: datetime) -> list[ToolCall]:
     """Store judged calls and open the gates that they need. Needs an open transaction."""
     opened = {
-        proposal.id: gates.open_gate(proposal.judgement.request, now=now, verdict_told=True)
+        proposal.id: gates.open_gate(proposal.judgement.request, now=now)
         for proposal in proposals
         if isinstance(proposal.judgement, Gated)
     }
@@ -142,7 +142,7 @@ def note_verdicts(rows: Sequence[ToolCall], proposals: Sequence[Proposal], now: 
     event = 0
     for row, proposal in zip(rows, proposals, strict=True):
         said = {"tool": row.tool, "verdict": _word(proposal.judgement)}
-        said |= {"level": row.level, "rule": row.rule, "reason": row.why}
+        said |= {"level": row.level, "rule": row.rule, "reason": row.reason}
         event = journal.note(row.run_id, EventKind.POLICY_VERDICT, said, now=now, call=row, gate_id=row.gate_id)
     return event
 
@@ -275,7 +275,7 @@ def _row(case: Case, step: int, position: int, proposal: Proposal, gate: Approva
         position=position,
         call_id=proposal.call_id,
         tool=proposal.tool,
-        arguments_sealed=seal(proposal.arguments, bare=case.run.is_short),
+        arguments_sealed=seal(proposal.arguments),
         arguments_redacted=redact(tenant, proposal.arguments),
         arguments_digest=proposal.fingerprint,
         gate=gate,
@@ -284,7 +284,7 @@ def _row(case: Case, step: int, position: int, proposal: Proposal, gate: Approva
         case Refused(state, code, level, rule, reason, told):
             row.state, row.outcome = state, code
             row.finished_at = case.now
-            row.result_sealed = seal(told, bare=case.run.is_short)
+            row.result_sealed = seal(told)
             row.result_redacted = redact(tenant, told)
             row.result_digest = integrity.digest_of(tenant, told)
         case Allowed(Allow(level, rule, reason)):
@@ -292,7 +292,6 @@ def _row(case: Case, step: int, position: int, proposal: Proposal, gate: Approva
         case Gated(NeedsApproval(level, rule, reason)):
             row.state = CallState.GATED
     row.level, row.rule = level, rule[:_MAX_RULE]
-    # The gate says why a call waits; a second copy beside it would only take room.
-    row.reason = "" if gate is not None else str(redact(tenant, reason))[:_MAX_REASON]
+    row.reason = str(redact(tenant, reason))[:_MAX_REASON]
     row.mac = integrity.call_mac(row)
     return row

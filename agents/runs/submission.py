@@ -125,7 +125,7 @@ def _new_run(agent: Agent, user: User, prompt: str, idempotency_key: str, now: d
         agent_version=agent.version,
         submitter=user,
         idempotency_key=idempotency_key,
-        prompt_sealed=seal(clean, bare=True),
+        prompt_sealed=seal(clean),
         prompt_redacted=redact(agent.tenant_id, clean),
         prompt_digest=integrity.digest_of(agent.tenant_id, clean),
         state=RunState.QUEUED,

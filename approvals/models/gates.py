@@ -13,7 +13,6 @@ from django.db.models.expressions import Combinable
 from django.db.models.fields.json import KT, KeyTransform
 
 from approvals.models.choices import choices
-from approvals.models.fields import ViewField
 from approvals.states import UNDOABLE, GateState
 from approvals.types import Reversibility, Risk
 from routekit_site.tenancy.halts import halted
@@ -112,7 +111,7 @@ class ApprovalGate(models.Model):
     tool_schema_digest = models.CharField(max_length=64)
     arguments_sealed = models.BinaryField()
     arguments_fingerprint = models.CharField(max_length=64)
-    presentation = ViewField()
+    presentation = models.JSONField()
     view_digest = models.CharField(max_length=64)
     redactor_version = models.PositiveIntegerField()
     context_digest = models.CharField(max_length=64, blank=True, default="")

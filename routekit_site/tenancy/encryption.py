@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import lru_cache
 from typing import Any
 
@@ -22,8 +21,6 @@ from routekit_site.tenancy.errors import DecryptionFailed, ValueForgotten
 
 # What stands in a sealed column whose value retention has deleted: no token is empty.
 FORGOTTEN = b""
-# With what every Fernet token begins, before it becomes text.
-_VERSION = b"\x80"
 
 
 @lru_cache(maxsize=4)
@@ -31,22 +28,9 @@ def _ring(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
-def seal(value: Any, *, bare: bool = False) -> bytes:
-    """Encrypt a JSON value under the newest key of `ROUTEKIT_ENCRYPTION_KEYS`.
-
-    A Fernet token is text; `bare` ones are its bytes, a quarter shorter. Whatever reads one reads both.
-    """
-    token = _ring(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS)).encrypt(orjson.dumps(value))
-    return urlsafe_b64decode(token) if bare else token
-
-
-def _is_bare(token: bytes | memoryview) -> bool:
-    return bytes(token[:1]) == _VERSION
-
-
-def _text(token: bytes | memoryview) -> bytes:
-    """The token as Fernet knows it."""
-    return urlsafe_b64encode(token) if _is_bare(token) else bytes(token)
+def seal(value: Any) -> bytes:
+    """Encrypt a JSON value under the newest key of `ROUTEKIT_ENCRYPTION_KEYS`."""
+    return _ring(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS)).encrypt(orjson.dumps(value))
 
 
 def unseal(token: bytes | memoryview) -> Any:
@@ -59,24 +43,23 @@ def unseal(token: bytes | memoryview) -> Any:
     if not token:
         raise ValueForgotten
     try:
-        return orjson.loads(_ring(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS)).decrypt(_text(token)))
+        return orjson.loads(_ring(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS)).decrypt(bytes(token)))
     except InvalidToken as error:
         raise DecryptionFailed from error
 
 
 def reseal(token: bytes | memoryview) -> bytes:
-    """The same value under the newest key (`MultiFernet.rotate`), in the same form."""
+    """The same value under the newest key (`MultiFernet.rotate`)."""
     try:
-        fresh = _ring(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS)).rotate(_text(token))
+        return _ring(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS)).rotate(bytes(token))
     except InvalidToken as error:
         raise DecryptionFailed from error
-    return urlsafe_b64decode(fresh) if _is_bare(token) else fresh
 
 
 def is_newest(token: bytes | memoryview) -> bool:
     """Whether a token is under the newest key, so that rotation has nothing to do with it."""
     try:
-        _ring(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS[:1])).decrypt(_text(token))
+        _ring(tuple(settings.ROUTEKIT_ENCRYPTION_KEYS[:1])).decrypt(bytes(token))
     except InvalidToken:
         return False
     return True

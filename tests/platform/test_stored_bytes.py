@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.fixtures.migrated import migrated_database
-from tests.fixtures.processes import prepare_stack
 from tests.fixtures.services import Services
 
 # Those that grow with each run.
@@ -58,36 +56,3 @@ def test_no_index_is_one_that_another_begins_with(database: psycopg.Connection) 
 def test_no_text_is_indexed_once_more_for_like(database: psycopg.Connection) -> None:
     found = database.execute(INDEXES, [TABLES]).fetchall()
     assert [name for _, name, *_ in found if name.endswith("_like")] == []
-
-
-# One run that waits, of the calculator, without its indexes. It was 7,600 when events kept their words and each said
-# again what stands beside it.
-ROW_BYTES = 4_900
-WAITING = """
-from agents import queue, tasks
-from agents.models import Run
-from bench.durability.driver import Office
-queue._publish = lambda run, after: None
-run = Office().submit()
-tasks.advance_run(run_id=str(run.pk))
-print(Run.objects.get(pk=run.pk).state)
-"""
-
-
-def test_a_waiting_run_takes_so_many_bytes_and_no_more(services: Services, tmp_path: Path) -> None:
-    with migrated_database(services.database_url) as url:
-        site = prepare_stack(tmp_path, Services(url, services.redis_url))
-        found: dict[str, int] = {}
-        with psycopg.connect(url, autocommit=True) as connection:
-
-            def counted() -> dict[str, int]:
-                queries = [
-                    f"SELECT '{table}', coalesce(sum(pg_column_size(t.*)), 0)::int FROM {table} t" for table in TABLES
-                ]
-                return dict(connection.execute(" UNION ALL ".join(queries)).fetchall())
-
-            before = counted()
-            assert site.manage("shell", "--no-imports", "--command", WAITING).stdout.strip() == "waiting"
-            found = {table: size - before[table] for table, size in counted().items()}
-    assert min(found[table] for table in ("agents_run", "approvals_approvalgate", "traces_traceevent")) > 0
-    assert sum(found.values()) <= ROW_BYTES, found

@@ -7,16 +7,13 @@ from datetime import timedelta
 import pytest
 from django.db.models import F
 
-from agents import integrity, tasks
+from agents import tasks
 from agents.models import Run
-from agents.pages import steps_of
 from agents.states import CallState, RunState
 from approvals.models import ApprovalGate, TenantPolicy, ToolAllowance
 from approvals.types import AllowanceMode
 from routekit_site.tenancy.clock import database_now
-from routekit_site.tenancy.encryption import unseal
 from tests.runs.conftest import Bench, allow
-from traces.models import TraceEvent
 
 WRITE = 'write_file {"path": "summary.txt", "text": "All is well."}'
 
@@ -39,33 +36,6 @@ def test_a_bad_call_is_told_and_its_siblings_go_on(bench: Bench, line: str, outc
     assert told in str(bad.result_redacted)
     assert (good.state, good.result_redacted) == (CallState.SUCCEEDED, {"result": "42"})
     assert told in run.output_redacted
-
-
-def test_why_a_call_waits_is_said_once_in_its_trace_and_shown_from_its_gate(bench: Bench) -> None:
-    run = bench.go(WRITE)
-    (call,), gate = bench.calls(run), bench.gate(run)
-    assert (call.reason, call.why) == ("", gate.reason)
-    told = {event.kind: event.payload for event in TraceEvent.objects.filter(trace=run.pk)}
-    assert told["policy.verdict"]["reason"] == gate.reason != ""
-    assert told["gate.opened"] == {"tool": "write_file", "state": "pending"}
-    assert set(told["model.response"]) == {"step", "calls", "finish_reason", "input_tokens", "output_tokens"}
-    (step,) = steps_of(list(run.replies.all()), [call], bench.cast.alice)
-    assert step.calls[0].reason == gate.reason
-
-
-def test_what_an_older_worker_may_take_up_is_stored_as_it_reads_it(bench: Bench) -> None:
-    old, new = bench.submit(WRITE), bench.submit(WRITE)
-    Run.objects.filter(pk=old.pk).update(engine=1)
-    old.refresh_from_db()
-    Run.objects.filter(pk=old.pk).update(mac=integrity.run_mac(old))
-    forms = []
-    for run in (bench.advance(old), bench.advance(new)):
-        (call,), gate = bench.calls(run), bench.gate(run)
-        sealed = (call.arguments_sealed, gate.arguments_sealed, run.replies.get().text_sealed)
-        forms.append({bytes(value[:1]) for value in sealed})
-        assert unseal(call.arguments_sealed) == unseal(gate.arguments_sealed)
-        assert bench.approve_all(run).state == RunState.SUCCEEDED
-    assert forms == [{b"g"}, {b"\x80"}]
 
 
 def test_calls_that_need_nobody_run_before_the_run_waits(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from routekit_site.tenancy.adapters import SecondFactorAdapter
-from routekit_site.tenancy.encryption import FORGOTTEN, is_newest, reseal, seal, unseal
+from routekit_site.tenancy.encryption import FORGOTTEN, reseal, seal, unseal
 from routekit_site.tenancy.errors import DecryptionFailed, ValueForgotten
 from routekit_site.tenancy.models import User
 from tests.fixtures.cast import Cast
@@ -120,18 +120,6 @@ def test_a_forgotten_value_is_no_lost_key() -> None:
         unseal(FORGOTTEN)
     with pytest.raises(DecryptionFailed):
         unseal(b"nonsense")
-
-
-def test_a_bare_token_is_shorter_and_is_read_and_rotated_like_the_text(settings: Settings) -> None:
-    text, bare = seal("a secret"), seal("a secret", bare=True)
-    assert len(bare) < len(text) * 0.8
-    assert unseal(bare) == unseal(memoryview(bare)) == unseal(text) == "a secret"
-    settings.ROUTEKIT_ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.ROUTEKIT_ENCRYPTION_KEYS]
-    assert [is_newest(bare), is_newest(text)] == [False, False]
-    fresh = reseal(bare)
-    assert (is_newest(fresh), len(fresh), unseal(fresh)) == (True, len(bare), "a secret")
-    with pytest.raises(DecryptionFailed):
-        unseal(bare[:-1] + bytes([bare[-1] ^ 1]))
 
 
 def test_every_sealed_column_of_the_house_is_rotated() -> None:

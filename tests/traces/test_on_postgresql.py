@@ -64,30 +64,6 @@ print([queries.matching(Trace.objects.all(), term).count() for term in ("thither
     assert run(site, code) == "[1, 1, 0]"
 
 
-def test_words_are_found_be_they_stored_or_in_the_index_only(site: Site) -> None:
-    code = """
-from django.db import connection
-with transaction.atomic():
-    recorder.open_trace(tenant_id=acme.pk, run_id=run, agent_name="A", submitter_id=alice.pk, prompt="newer", now=now)
-    recorder.record(run_id=run, kind=EventKind.NOTE, payload={"text": "the wanderer went hither"}, now=now)
-    recorder.record(run_id=run, kind=EventKind.NOTE, payload={"text": "over heath and moor " * 20}, now=now)
-with connection.cursor() as cursor:
-    # As a release before this one stored it.
-    cursor.execute(
-        "INSERT INTO traces_traceevent (trace_id, number, kind, at, call_id, actor, payload, redactor_version, words) "
-        "SELECT trace_id, 4, kind, at, call_id, actor, payload, 1, to_tsvector('simple', 'yonder lies the way') "
-        "FROM traces_traceevent WHERE trace_id = %s AND number = 2",
-        [run],
-    )
-    cursor.execute("SELECT count(words) FROM traces_traceevent WHERE trace_id = %s", [run])
-    stored = cursor.fetchone()[0]
-terms = ["hither", '"wanderer went"', '"went wanderer"', "yonder", '"lies the way"', "yonder -way", "moor"]
-terms += ["hither -way", "nowhere"]
-print(stored, [queries.matching(Trace.objects.filter(pk=run), term).count() for term in terms])
-"""
-    assert run(site, code) == "2 [1, 1, 0, 1, 1, 0, 1, 1, 0]"
-
-
 @pytest.mark.parametrize("table", ["traces_traceevent", "traces_ledgerentry"])
 def test_update_and_delete_are_refused_without_a_permit(site: Site, table: str) -> None:
     run(
@@ -187,25 +163,3 @@ print(said, RotationPermit.objects.count())
 """
     shown = "[{'needle': 'clearly'}, {'needle': 'later'}]"
     assert run(site, code) == f"[1, True, 0, 0, 0, {{}}, {shown}] 0"
-
-
-def test_sealing_an_event_takes_its_stored_words_with_it(site: Site) -> None:
-    code = """
-from django.db import connection
-from traces import encrypting
-from traces.models import EncryptionPolicy
-other = Tenant.objects.create(slug="sealing", name="Sealing")
-with transaction.atomic():
-    recorder.open_trace(tenant_id=other.pk, run_id=run, agent_name="A", submitter_id=alice.pk, prompt="x", now=now)
-    recorder.record(run_id=run, kind=EventKind.NOTE, payload={"text": "yestreen " * 50}, now=now)
-with connection.cursor() as cursor:
-    cursor.execute("SELECT count(words) FROM traces_traceevent WHERE trace_id = %s", [run])
-    stored = cursor.fetchone()[0]
-    before = queries.matching(Trace.objects.filter(pk=run), "yestreen").count()
-    EncryptionPolicy.objects.create(tenant=other, encrypt_traces=True)
-    with transaction.atomic():
-        encrypting.encrypt(other.pk)
-    cursor.execute("SELECT count(words), count(payload_sealed) FROM traces_traceevent WHERE trace_id = %s", [run])
-    print(stored, before, cursor.fetchone())
-"""
-    assert run(site, code) == "1 1 (0, 2)"
