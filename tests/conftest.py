@@ -16,6 +16,7 @@ from traces import append_only, redactors
 pytest_plugins = (
     "tests.fixtures.cast",
     "tests.fixtures.services",
+    "tests.fixtures.migrated",
     "tests.fixtures.processes",
     "tests.fixtures.browsers",
 )
