@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils.timezone import now
@@ -51,6 +52,29 @@ def test_the_segments_of_a_presentation_are_shown_in_order() -> None:
     assert "[redacted: value]" in html
     assert 'title="ZERO WIDTH SPACE">⟦U+200B⟧' in html
     assert html.endswith("&lt;i&gt;")
+
+
+def test_the_lines_of_a_difference_are_rows_and_their_text_stays_text() -> None:
+    def text(said: str) -> list[dict[str, str]]:
+        return [{"kind": "text", "text": said}]
+
+    chip = [{"kind": "chip", "label": "email"}]
+    lines: list[dict[str, Any]] = [
+        {"op": "@", "old": None, "new": None, "segments": text("@@ -0,0 +1,1 @@")},
+        {"op": " ", "old": 0, "new": 3, "segments": text("as & before")},
+        {"op": "-", "old": 4, "new": None, "segments": []},
+        {"op": "+", "old": None, "new": "<i>", "segments": [*text("</td><b>"), *chip]},
+        {"op": "<", "old": None, "new": None, "segments": []},
+    ]
+    hostile = '&lt;/td&gt;&lt;b&gt;<span class="chip" title="masked">[redacted: email]</span>'
+    assert screens.rows(lines).split("</tr>") == [
+        '<tr class="hunk"><td></td><td></td><td class="op"></td><td class="text">@@ -0,0 +1,1 @@</td>',
+        '<tr class="same"><td>0</td><td>3</td><td class="op"> </td><td class="text">as &amp; before</td>',
+        '<tr class="removed"><td>4</td><td></td><td class="op">-</td><td class="text"></td>',
+        f'<tr class="added"><td></td><td>&lt;i&gt;</td><td class="op">+</td><td class="text">{hostile}</td>',
+        '<tr class="same"><td></td><td></td><td class="op">&lt;</td><td class="text"></td>',
+        "",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from datetime import datetime
 from functools import lru_cache
+from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ _REDACTED = rf"\[(?:redact(?:ed(?:: ?[^\]\n]{{1,60}})?|ion failed)|REDACTED|(?:{
 # Printable by Unicode's categories and yet blank: fillers, the Braille blank, variation selectors.
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
 _SPECIAL = re.compile(f"(?P<token>{_REDACTED})|[{_BLANK}]")
+_KINDS = {"+": "added", "-": "removed", "@": "hunk"}
 _SECONDS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -73,14 +75,35 @@ def segments(found: list[dict[str, str]]) -> SafeString:
     return SafeString("".join(_segment(each) for each in found))
 
 
-def _segment(segment: dict[str, str]) -> SafeString:
+@register.filter
+def rows(lines: list[dict[str, Any]]) -> SafeString:
+    """The lines of a difference (docs/reference/presentation.md) as rows of a table.
+
+    Not in a template: a long file has tens of thousands of lines, for each of which a template takes ten times as long.
+    """
+    return SafeString("".join(map(_row, lines)))
+
+
+def _row(line: dict[str, Any]) -> str:
+    kind = _KINDS.get(line["op"], "same")
+    operation = "" if kind == "hunk" else escape(line["op"])
+    numbers = f"<td>{_line_number(line['old'])}</td><td>{_line_number(line['new'])}</td>"
+    text = segments(line["segments"])
+    return f'<tr class="{kind}">{numbers}<td class="op">{operation}</td><td class="text">{text}</td></tr>'
+
+
+def _line_number(number: object) -> str:
+    return "" if number is None else escape(str(number))
+
+
+def _segment(segment: dict[str, str]) -> str:
     match segment["kind"]:
         case "chip":
             return _marked_chip(segment["label"], segment.get("mark", ""))
         case "escape":
             return format_html('<span class="escape" title="{}">{}</span>', segment["name"], segment["text"])
         case _:
-            return conditional_escape(segment["text"])
+            return escape(segment["text"])
 
 
 def _marked_chip(label: str, mark: str) -> SafeString:
