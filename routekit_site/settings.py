@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 from typing import Any
 
@@ -23,8 +22,7 @@ AUTH_USER_MODEL = "tenancy.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
-    # As an app, Daphne brings one command, and Twisted: a tenth of the start of everything that serves no pages.
-    *(["daphne"] if "runserver" in sys.argv[1:2] else []),
+    "daphne",
     "routekit_site.apps.SiteConfig",
     "routekit_site.apps.AdminConfig",
     "django.contrib.auth",

@@ -22,7 +22,7 @@ from celery.signals import worker_init
 from agents import tasks
 
 def loaded():
-    return [name for name in ("openai", "daphne.server") if name in sys.modules]
+    return [name for name in ("openai",) if name in sys.modules]
 
 begins = loaded()
 worker_init.send(sender=None)
@@ -31,7 +31,7 @@ print(json.dumps([begins, loaded()]))
 
 
 @pytest.mark.parametrize(("key", "asks"), [({}, []), ({"OPENAI_API_KEY": "key-of-the-tests"}, ["openai"])])
-def test_a_process_loads_the_client_of_models_only_if_it_is_to_ask_them_and_the_server_of_pages_if_it_serves(
+def test_a_process_loads_the_client_of_models_only_if_it_is_to_ask_them(
     key: dict[str, str], asks: list[str], tmp_path: Path
 ) -> None:
     site = {"DJANGO_SETTINGS_MODULE": "routekit_site.settings", "ROUTEKIT_DATA_DIR": str(tmp_path)}
