@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-TEXT, BINARY, CLOSE, PING = 0x1, 0x2, 0x8, 0x9
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 
 def frame(opcode: int, payload: bytes, *, first: int = 0x80, masked: bool = True, claims: int | None = None) -> bytes:
@@ -64,17 +64,17 @@ class Wire:
             *(f"{name}: {value}" for name, value in given.items() if value),
         ]
         asked = "\r\n".join([*lines, "", ""]).encode()
-        self._socket = socket.create_connection((place.hostname, place.port), timeout=20)
+        self.socket = socket.create_connection((place.hostname, place.port), timeout=20)
         self.send(asked)
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._socket.close()
+        self.socket.close()
 
     def send(self, data: bytes) -> None:
         """Send bytes; a server that has hung up meanwhile is an answer as well."""
         with contextlib.suppress(ConnectionError):
-            self._socket.sendall(data)
+            self.socket.sendall(data)
 
     def status(self) -> int:
         """The status of the answer to the handshake; 0 where the server hung up without one."""
@@ -84,7 +84,7 @@ class Wire:
 
     def rest(self, patience: float = 20.0) -> bytes:
         """Read until the server hangs up or closes, or says nothing for `patience` seconds; all that was heard."""
-        self._socket.settimeout(patience)
+        self.socket.settimeout(patience)
         with contextlib.suppress(TimeoutError):
             while close_code(self.heard) is None and self._receive():
                 pass
@@ -99,15 +99,19 @@ class Wire:
     def _receive(self) -> bool:
         data = b""
         with contextlib.suppress(ConnectionError):
-            data = self._socket.recv(65_536)
+            data = self.socket.recv(65_536)
         self.heard += data
         self.hung_up = not data
         return bool(data)
 
 
-def _frames(heard: bytes) -> Iterator[tuple[int, bytes]]:
+def after_handshake(heard: bytes) -> bytes:
+    """What came behind the answer to the handshake."""
+    return heard.partition(b"\r\n\r\n")[2]
+
+
+def frames(body: bytes) -> Iterator[tuple[int, bytes]]:
     """Opcode and payload of each complete frame of the server."""
-    body = heard.partition(b"\r\n\r\n")[2]
     while len(body) >= 2:
         length, start = body[1] & 0x7F, 2
         if length == 126:
@@ -122,10 +126,10 @@ def _frames(heard: bytes) -> Iterator[tuple[int, bytes]]:
 
 def close_code(heard: bytes) -> int | None:
     """The code with which the server closed the socket; None while it is open."""
-    codes = [int.from_bytes(payload[:2]) for opcode, payload in _frames(heard) if opcode == CLOSE]
+    codes = [int.from_bytes(payload[:2]) for opcode, payload in frames(after_handshake(heard)) if opcode == CLOSE]
     return codes[0] if codes and heard.startswith(b"HTTP/1.1 101") else None
 
 
 def messages(heard: bytes) -> list[Any]:
     """The JSON of the server's text frames."""
-    return [json.loads(payload) for opcode, payload in _frames(heard) if opcode == TEXT]
+    return [json.loads(payload) for opcode, payload in frames(after_handshake(heard)) if opcode == TEXT]
