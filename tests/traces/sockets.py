@@ -29,12 +29,17 @@ class Browser:
     """One socket. Used inside an event loop; closes itself."""
 
     def __init__(
-        self, session: str, tenant_id: object, after: object = None, origin: bytes = b"http://" + HOST
+        self,
+        session: str,
+        tenant_id: object,
+        after: object = None,
+        origin: bytes = b"http://" + HOST,
+        around: Callable[[Any], Any] = AuthMiddlewareStack,
     ) -> None:
         cookie = f"{settings.SESSION_COOKIE_NAME}={session}".encode()
         query = f"tenant={tenant_id}" + ("" if after is None else f"&after={after}")
         self._wire = WebsocketCommunicator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),
+            around(URLRouter(websocket_urlpatterns)),
             f"/ws/feed/?{query}",
             headers=[(b"host", HOST), (b"origin", origin), (b"cookie", cookie)],
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.auth import AuthMiddlewareStack
 from channels.layers import channel_layers
 from django.contrib.sessions.models import Session
 from django.db import connection, transaction
@@ -24,6 +26,7 @@ from tests.fixtures.cast import Cast
 from tests.fixtures.loops import run_in_own_loop
 from tests.traces.sockets import Browser, session_of
 from traces import live
+from traces.consumers import past_middleware
 from traces.errors import ContentInFeed, NoTransaction
 from traces.kinds import FeedTopic
 from traces.models import FeedEntry, TenantHead
@@ -104,6 +107,35 @@ def test_a_burst_arrives_complete_and_in_order_at_every_browser(cast: Cast) -> N
     run(test)
 
 
+def test_who_comes_or_goes_while_entries_are_handed_round_makes_no_gap(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one offer at a time there are as many moments between two offers as there can be."""
+    monkeypatch.setattr("traces.hub._OFFERS_AT_ONCE", 1)
+    session = session_of(cast.rita)
+
+    async def numbers(browser: Browser, last: int) -> list[int]:
+        found = [0]
+        while found[-1] < last:
+            found.append((await browser.until(lambda frame: frame["type"] == "entry", 60))["number"])
+        return found[1:]
+
+    async def passing(count: int) -> None:
+        for last in range(1, count + 1):
+            async with Browser(session, cast.acme.pk, 0) as browser:
+                assert await numbers(browser, last) == list(range(1, last + 1))
+
+    async def test() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            staying = [await stack.enter_async_context(Browser(session, cast.acme.pk)) for _ in range(8)]
+            thread = announce_in_thread(cast.acme.pk, 120)
+            _, _, *found = await asyncio.gather(passing(30), passing(30), *(numbers(each, 120) for each in staying))
+            assert found == [list(range(1, 121))] * 8
+            await asyncio.to_thread(thread.join)
+
+    run(test)
+
+
 @pytest.mark.parametrize("after", [0, 1, 7, 19])
 def test_a_reconnect_gets_exactly_what_it_missed(cast: Cast, after: int) -> None:
     session = session_of(cast.rita)
@@ -166,6 +198,49 @@ def test_a_lost_bell_is_made_up_for(cast: Cast) -> None:
             assert (await browser.next())["number"] == 1
 
     run(test)
+
+
+def test_a_server_that_is_held_up_for_a_moment_is_not_called_a_lost_bell(
+    cast: Cast, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full collection of a big process, say: until it is over, the bell has no answer, and nothing is wrong."""
+    session = session_of(cast.rita)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            await browser.next()
+            announce_in_thread(cast.acme.pk, 1).join(60)
+            threading.Event().wait(0.6)  # in the server's own loop
+            assert (await browser.next())["number"] == 1
+
+    run(test)
+    assert "not rung" not in caplog.text
+
+
+def test_frames_go_past_the_middleware_that_stands_between(cast: Cast) -> None:
+    session, noted = session_of(cast.rita), []
+
+    def noting(application: Any) -> Any:
+        async def served(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            async def note(message: dict[str, Any]) -> None:
+                noted.append(message["type"])
+                await send(message)
+
+            await application(scope, receive, note)
+
+        return served
+
+    async def test() -> None:
+        around = lambda router: past_middleware(noting(AuthMiddlewareStack(router)))  # noqa: E731 - read at once
+        async with Browser(session, cast.acme.pk, around=around) as browser:
+            assert (await browser.next())["type"] == "hello"
+            announce_in_thread(cast.acme.pk, 1).join(60)
+            assert (await browser.next())["number"] == 1
+            await browser.say({"type": "approve"})
+            assert await browser.next() == {"type": "closed", "code": Close.BAD_MESSAGE}
+
+    run(test)
+    assert noted == ["websocket.accept"]
 
 
 def test_a_flushed_broker_costs_nothing_but_a_moment(cast: Cast) -> None:
