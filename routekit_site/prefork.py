@@ -5,6 +5,11 @@ Note [Not yet waitable]: the kernel closes the files of a process that ends befo
 waited for yet leaves it in the pool for up to five seconds. Its place is empty as long. Should the connection to the
 broker break meanwhile, Celery watches "all" processes anew, trips over the one without a file and ends the whole
 worker, and with it the calls in hand (in the manner of celery issue 9250).
+
+Note [Half a message]: Celery reads what a process says piece by piece. When the process dies it reads on at once, from
+wherever it was, as if a message began there, and waits for as many bytes as that nonsense asks for: the worker ends
+with an UnpicklingError, or hangs, which nobody starts again. What a dead process still had to say is not needed here:
+its run's row tells, no result is kept, and a bell that is rung twice is heard once.
 """
 
 from __future__ import annotations
@@ -22,6 +27,9 @@ class Pool(asynpool.AsynPool):
     def _event_process_exit(self, hub: Any, proc: Any) -> None:
         super()._event_process_exit(hub, proc)  # type: ignore[misc] # not in the stubs
         self._look_again(hub, proc)
+
+    def process_flush_queues(self, proc: Any) -> None:
+        """Read nothing more from a process that has ended, see Note [Half a message]."""
 
     def _look_again(self, hub: Any, proc: Any) -> None:
         if proc in self._pool:  # type: ignore[attr-defined] # as above
