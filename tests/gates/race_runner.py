@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -44,6 +46,8 @@ from traces.models import LedgerEntry  # noqa: E402
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 Side = Callable[[], object]
 Outcome = dict[str, Any]
+MOST_SIDES = 11
+THREADS = ThreadPoolExecutor(MOST_SIDES)
 
 
 def make_house() -> House:
@@ -68,7 +72,10 @@ def make_house() -> House:
 
 
 def race(*sides: Side) -> list[Outcome]:
-    """Start all sides at the same moment, each on a connection of its own; what each one got."""
+    """Start all sides at the same moment, each on a connection of its own; what each one got.
+
+    A thread keeps its connection for the next race; for each new one the server would start a process.
+    """
     barrier = threading.Barrier(len(sides))
     outcomes: list[Outcome] = [{} for _ in sides]
 
@@ -83,14 +90,9 @@ def race(*sides: Side) -> list[Outcome]:
             outcomes[position] = {"error": type(error).__name__}
         except Exception as error:  # noqa: BLE001 - the test sees it and fails
             outcomes[position] = {"crash": f"{type(error).__name__}: {error}"}
-        finally:
-            connection.close()
 
-    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(sides)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
+    # No thread takes two sides: each waits at the barrier until all are there.
+    wait([THREADS.submit(run, *pair) for pair in enumerate(sides)], timeout=60)
     return outcomes
 
 
@@ -370,6 +372,9 @@ def main() -> None:
     asked = [argument.split("=") for argument in sys.argv[1:]]
     results = {name: [RACES[name](house) for _ in range(int(rounds))] for name, rounds in asked}
     sys.stdout.write(json.dumps({"vendor": connection.vendor, "races": results}))
+    sys.stdout.flush()
+    # A side that hangs has no outcome, which the test says; nobody waits for it.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def races(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Races
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=280,
+                timeout=500,
             )
             assert done.returncode == 0, done.stderr
             return done.stdout
