@@ -11,9 +11,9 @@ from tests.faults.arena import Arena
 from tests.fixtures.services import Services
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_arena(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
-    """A site to be broken, shared: a test repairs what it broke."""
+    """A site to be broken, shared: a test repairs what it broke. It ends with the last: idle, it would slow others."""
     with arenas.arena(services, tmp_path_factory.mktemp("arena")) as made:
         yield made
 
