@@ -70,8 +70,9 @@ class Bench:
         return measured(DRIVER, what, str(count), environment=environment)
 
     def peer(self, name: str, place: str, runs: int, threads: int) -> dict[str, Any]:
-        """One measurement of a peer, in a process of its own."""
-        return measured(PEERS, name, place, str(runs), str(threads), environment=os.environ)
+        """One measurement of a peer, in a process of its own that knows nothing of the site."""
+        own = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+        return measured(PEERS, name, place, str(runs), str(threads), environment=own)
 
 
 def _family(pid: int) -> list[str]:
