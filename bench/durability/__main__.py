@@ -27,6 +27,7 @@ import psycopg
 
 from bench.durability import sockets
 from bench.durability.figures import line, measured, percentile
+from bench.durability.processors import family, processor_time
 from tests.fixtures.migrated import migrated_database
 from tests.fixtures.people import Person
 from tests.fixtures.polling import eventually
@@ -65,7 +66,7 @@ class Bench:
 
     def driver(self, site: Site, what: str, count: int) -> dict[str, Any]:
         """One measurement by a process of the web tier."""
-        workers = " ".join(_family(site.processes["worker"].popen.pid)) if "worker" in site.processes else ""
+        workers = " ".join(map(str, family(site.processes["worker"].popen.pid))) if "worker" in site.processes else ""
         environment = {**site.environment, "BENCH_WORKERS": workers, "DJANGO_SETTINGS_MODULE": "routekit_site.settings"}
         return measured(DRIVER, what, str(count), environment=environment)
 
@@ -73,15 +74,6 @@ class Bench:
         """One measurement of a peer, in a process of its own that knows nothing of the site."""
         own = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
         return measured(PEERS, name, place, str(runs), str(threads), environment=own)
-
-
-def _family(pid: int) -> list[str]:
-    """A process and its children, grandchildren and so on, as text."""
-    found = [str(pid)]
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            found += _family(int(child))
-    return found
 
 
 def missing_peers() -> list[str]:
@@ -106,8 +98,11 @@ def round_trips(bench: Bench) -> None:
     with bench.site("web", "worker", "beat") as site:
         bench.driver(site, "round-trips", 20)
         for _ in range(bench.options.rounds):
+            before = processor_time(site)
             ours.append(bench.driver(site, "round-trips", runs))
             line("round trips, ours", ours[-1])
+            spent = {who: (used - before[who]) / runs * 1000 for who, used in processor_time(site).items()}
+            line("ms of a processor in each, driver beside", spent)
             for name in wanted:
                 for threads in (1, 4):
                     with postgres_database(bench.services.database_url) as place:
