@@ -154,7 +154,7 @@ def _permit(run: Run, case: Case, planned: Planned, now: datetime) -> Permit | N
             return None
         # What a person was asked about before is not run again on policy's word alone.
         asked = isinstance(verdict, NeedsApproval) or call.gate is not None
-        if asked and not planned.repeats_approved:
+        if asked and not planned.still_approved(now):
             ask_person(case, planned, asking(case, verdict, call), now=now)
             return None
         return _granted(planned, now)

@@ -259,6 +259,21 @@ def test_a_call_that_never_started_is_asked_about_again_when_it_is_another_by_no
     assert "meanwhile" in (bench.folder / "summary.txt").read_text(encoding="utf-8")
 
 
+def test_a_call_that_never_started_is_asked_about_again_when_its_approval_has_run_out(
+    bench: Bench, unready: pytest.MonkeyPatch
+) -> None:
+    run = bench.go(WRITE)
+    bench.decide(bench.gate(run))
+    run = bench.advance(run)
+    assert bench.calls(run)[0].outcome == "not_started"
+    due(run)
+    unready.undo()
+    ApprovalGate.objects.filter(run_id=run.id).update(execute_by=database_now())
+    run = bench.advance(run)
+    assert (run.state, len(bench.gates(run))) == (RunState.WAITING, 1)
+    assert not (bench.folder / "summary.txt").exists()
+
+
 @pytest.mark.parametrize(("method", "attempts"), [("GET", 2), ("HEAD", 2), ("POST", 1), ("DELETE", 1)])
 def test_a_fetch_is_repeated_and_what_may_change_something_is_not(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, method: str, attempts: int
