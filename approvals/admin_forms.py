@@ -8,10 +8,10 @@ from django import forms
 from django.conf import settings
 
 from approvals import allow_list, manifests
+from approvals.effects import ToolPermission
 from approvals.errors import BadAllowList
 from approvals.models import TenantPolicy, ToolAllowance
 from approvals.policy_facts import APPROVER_ROLES
-from approvals.types import ToolPermission
 from routekit_site.tenancy.fields import JSONField
 from routekit_site.tenancy.models import Tenant
 from traces.pasted_secrets import refuse_secrets

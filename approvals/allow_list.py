@@ -13,11 +13,12 @@ from pydantic import Field, ValidationError
 from approvals import manifests
 from approvals.approvers import parsed
 from approvals.constraint_checks import checked
+from approvals.effects import Reversibility
 from approvals.errors import BadAllowList, BadConstraint, BadExpression, UnknownTool
 from approvals.gates import needs_transaction
 from approvals.models import TenantPolicy, ToolAllowance
 from approvals.policy_facts import APPROVER_ROLES
-from approvals.types import AllowanceMode, JSONValue, PolicyModel, Reversibility
+from approvals.types import AllowanceMode, JSONValue, PolicyModel
 from traces import ledger
 from traces.kinds import LedgerKind
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from approvals.canonical import digest
+from approvals.effects import Reversibility, ToolPermission
 from approvals.errors import ManifestConflict, UnknownTool
-from approvals.types import Reversibility, Risk, ToolPermission
+from approvals.types import Risk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from approvals.constraints import MAX_POINTER_SHOWN, first_unmet, sentence
+from approvals.effects import Reversibility, ToolPermission
 from approvals.shelves import candidates
 from approvals.types import (
     Allow,
@@ -28,10 +29,8 @@ from approvals.types import (
     Level,
     NeedsApproval,
     PolicyFacts,
-    Reversibility,
     RuleFacts,
     ToolFilter,
-    ToolPermission,
     Verdict,
 )
 

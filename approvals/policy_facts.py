@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 
 from approvals.approvers import fewest, parsed, roles_in
 from approvals.canonical import digest
+from approvals.effects import Reversibility, ToolPermission
 from approvals.models import Containment, TenantPolicy, ToolAllowance, ToolRule
 from approvals.policy import denial
 from approvals.types import (
@@ -32,10 +33,8 @@ from approvals.types import (
     ArgumentConstraint,
     PolicyFacts,
     PolicyHooks,
-    Reversibility,
     RuleFacts,
     ToolFilter,
-    ToolPermission,
 )
 from routekit_site.tenancy.encryption import unseal
 from routekit_site.tenancy.errors import DecryptionFailed

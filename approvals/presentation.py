@@ -12,12 +12,13 @@ from typing import Any
 
 from approvals import chains
 from approvals.binding import view_digest_of
+from approvals.effects import Reversibility
 from approvals.errors import NotPresentable
 from approvals.manifests import ToolManifest
 from approvals.rendering import RENDERING, Block, Part, Renderer, has_bidirectional, has_hidden, visible
 from approvals.requests import HttpCall, hosts_of, mixes_scripts, request_section
 from approvals.textdiff import FileChange, changed_lines, file_section
-from approvals.types import NeedsApproval, Reversibility
+from approvals.types import NeedsApproval
 from routekit_site.tenancy.encryption import fingerprint
 from traces.redactors import redactor_for, redactor_version
 

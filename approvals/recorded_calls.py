@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from approvals import manifests
 from approvals.canonical import thawed
 from approvals.chains import SAME_REPLY
+from approvals.effects import Reversibility, ToolPermission
 from approvals.errors import UnknownTool
 from approvals.models import ApprovalGate, RecordedCall
 from approvals.states import GateState
@@ -21,9 +22,7 @@ from approvals.types import (
     CallFacts,
     Deny,
     NeedsApproval,
-    Reversibility,
     ToolFilter,
-    ToolPermission,
     Verdict,
 )
 from routekit_site.tenancy.encryption import seal, unseal

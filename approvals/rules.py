@@ -20,6 +20,7 @@ from approvals.ballots import check_decide
 from approvals.canonical import digest
 from approvals.chains import SAME_REPLY
 from approvals.constraints import first_unmet, sentence
+from approvals.effects import Reversibility, ToolPermission
 from approvals.errors import BadRule, RuleOver, RulePastRevoking, UnknownTool
 from approvals.gates import needs_transaction
 from approvals.models import ApprovalGate, Decision, DecisionKind, ToolRule
@@ -34,9 +35,7 @@ from approvals.types import (
     CallFacts,
     ConstraintKind,
     JSONValue,
-    Reversibility,
     ToolFilter,
-    ToolPermission,
 )
 from routekit_site.tenancy.access import check_capability
 from routekit_site.tenancy.encryption import seal, unseal

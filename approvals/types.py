@@ -15,28 +15,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from approvals.effects import Reversibility, ToolPermission
 from traces.redaction import PIIRedactionHook
 
 JSONValue = Any
-
-
-class ToolPermission(StrEnum):
-    """What a tool needs in order to do its work; declared on its manifest."""
-
-    NETWORK = "network"
-    FILESYSTEM = "filesystem"
-    SUBPROCESS = "subprocess"
-    DATABASE = "database"
-    SECRETS = "secrets"
-
-
-class Reversibility(StrEnum):
-    """Whether what a tool does can be taken back (OWASP AISVS 9.2.3)."""
-
-    READ_ONLY = "read_only"
-    REVERSIBLE = "reversible"
-    EXTERNALLY_REVERSIBLE = "externally_reversible"
-    IRREVERSIBLE = "irreversible"
 
 
 class Risk(StrEnum):

@@ -14,6 +14,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from approvals.effects import Reversibility, ToolPermission
 from approvals.policy import decide
 from approvals.types import (
     AllowanceFacts,
@@ -23,10 +24,8 @@ from approvals.types import (
     ConstraintKind,
     PolicyFacts,
     PolicyHooks,
-    Reversibility,
     RuleFacts,
     ToolFilter,
-    ToolPermission,
 )
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

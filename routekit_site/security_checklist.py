@@ -11,10 +11,11 @@ from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 
 from agents.models import Agent
+from approvals.effects import ToolPermission
 from approvals.manifests import ToolManifest, all_manifests
 from approvals.models import ToolAllowance
 from approvals.policy_facts import tenant_policy
-from approvals.types import AllowanceMode, ToolPermission
+from approvals.types import AllowanceMode
 from routekit_site.tenancy.models import Membership, Tenant
 from routekit_site.tenancy.roles import CAPABILITIES, Capability
 from traces.pasted_secrets import holds_secret

@@ -26,8 +26,9 @@ from agents.runs.transcript import arguments_of
 from agents.states import CallState, RunState
 from agents.types import RuntimeDefaults
 from approvals import containment, gates, manifests, rules
+from approvals.effects import Reversibility
 from approvals.errors import NotPresentable, RuleOver, UnknownTool
-from approvals.types import Allow, Deny, NeedsApproval, Permit, Reversibility
+from approvals.types import Allow, Deny, NeedsApproval, Permit
 from routekit_site.tenancy import faults
 from routekit_site.tenancy.encryption import seal
 from traces.kinds import EventKind

@@ -19,6 +19,7 @@ from agents.tools import registry
 from agents.tools.files import FileAccess
 from agents.types import RuntimeDefaults
 from approvals import callbacks, chains, gates, policy
+from approvals.effects import Reversibility
 from approvals.manifests import ToolManifest, all_manifests, risk_of
 from approvals.models import ApprovalGate
 from approvals.policy_facts import policy_digest, policy_facts
@@ -29,7 +30,6 @@ from approvals.types import (
     CallFacts,
     NeedsApproval,
     PolicyFacts,
-    Reversibility,
     ToolFilter,
     Verdict,
 )

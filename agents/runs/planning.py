@@ -12,6 +12,7 @@ from agents.models import ToolCall
 from agents.runs.case import Case
 from approvals import chains
 from approvals.binding import digest_of
+from approvals.effects import Reversibility
 from approvals.manifests import ToolManifest
 from approvals.models import ApprovalGate
 from approvals.types import (
@@ -20,7 +21,6 @@ from approvals.types import (
     Binding,
     Level,
     NeedsApproval,
-    Reversibility,
     Risk,
     Verdict,
 )

@@ -15,7 +15,7 @@ from agents.sandbox.errors import SandboxUnavailableError
 from agents.sandbox.outcome import FailureKind, Tier
 from agents.sandbox.policy import grantable
 from agents.tools.files import Grant
-from approvals.types import ToolPermission
+from approvals.effects import ToolPermission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

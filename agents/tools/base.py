@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents.tools.files import FileAccess, ToolError
 from agents.tools.limits import ResourceLimits
-from approvals.types import Reversibility, ToolPermission
+from approvals.effects import Reversibility, ToolPermission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

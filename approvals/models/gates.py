@@ -12,9 +12,10 @@ from django.db.models import F, Q
 from django.db.models.expressions import Combinable
 from django.db.models.fields.json import KT, KeyTransform
 
+from approvals.effects import Reversibility
 from approvals.models.choices import choices
 from approvals.states import UNDOABLE, GateState
-from approvals.types import Reversibility, Risk
+from approvals.types import Risk
 from routekit_site.tenancy.halts import halted
 from routekit_site.tenancy.models import Tenant
 

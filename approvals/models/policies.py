@@ -11,10 +11,11 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 
+from approvals.effects import Reversibility
 from approvals.models.choices import choices
 from approvals.models.containments import Containment
 from approvals.models.decisions import Decision
-from approvals.types import AllowanceMode, ApprovalGatePolicy, Reversibility
+from approvals.types import AllowanceMode, ApprovalGatePolicy
 from routekit_site.tenancy.models import Tenant
 
 

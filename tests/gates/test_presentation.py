@@ -12,6 +12,7 @@ import pytest
 from django.db import connection
 
 from approvals.binding import view_digest_of
+from approvals.effects import Reversibility, ToolPermission
 from approvals.errors import NotPresentable
 from approvals.presentation import (
     FileChange,
@@ -22,7 +23,6 @@ from approvals.presentation import (
     present,
 )
 from approvals.rendering import RENDERING, Renderer
-from approvals.types import Reversibility, ToolPermission
 from routekit_site.tenancy.encryption import fingerprint
 from tests.fixtures.cast import Cast
 from tests.fixtures.gates import WRITE_FILE, verdict

@@ -11,6 +11,7 @@ import pytest
 from django.conf import LazySettings
 
 from approvals.callbacks import answer, consulted
+from approvals.effects import Reversibility, ToolPermission
 from approvals.types import (
     AllowanceFacts,
     AllowanceMode,
@@ -18,8 +19,6 @@ from approvals.types import (
     CallFacts,
     PolicyFacts,
     PolicyHooks,
-    Reversibility,
-    ToolPermission,
 )
 from tests.policy import approval_callbacks
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from approvals.effects import Reversibility, ToolPermission
 from approvals.policy import decide, offered
 from approvals.types import (
     Allow,
@@ -23,10 +24,8 @@ from approvals.types import (
     NeedsApproval,
     PolicyFacts,
     PolicyHooks,
-    Reversibility,
     RuleFacts,
     ToolFilter,
-    ToolPermission,
     Verdict,
 )
 

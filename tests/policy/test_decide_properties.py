@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from approvals.effects import Reversibility, ToolPermission
 from approvals.policy import decide, offered
 from approvals.types import (
     Allow,
@@ -24,10 +25,8 @@ from approvals.types import (
     NeedsApproval,
     PolicyFacts,
     PolicyHooks,
-    Reversibility,
     RuleFacts,
     ToolFilter,
-    ToolPermission,
     Verdict,
 )
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 
+from approvals.effects import Reversibility, ToolPermission
 from approvals.models import TenantPolicy, ToolAllowance
 from approvals.policy import offered
 from approvals.policy_facts import policy_digest, policy_facts
-from approvals.types import AllowanceMode, Reversibility, ToolFilter, ToolPermission
+from approvals.types import AllowanceMode, ToolFilter
 from tests.fixtures.cast import Cast
 from tests.policy.conftest import allow
 

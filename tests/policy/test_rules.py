@@ -10,12 +10,13 @@ import pytest
 from django.db import transaction
 
 from approvals import rules
+from approvals.effects import Reversibility, ToolPermission
 from approvals.errors import BadRule, OwnRun, RuleOver, RulePastRevoking
 from approvals.models import ApprovalGate, Decision, TenantPolicy, ToolAllowance, ToolRule
 from approvals.policy import decide
 from approvals.policy_facts import policy_facts
 from approvals.rules import Reach, RuleChoice, Scope, generalised
-from approvals.types import Allow, AllowanceMode, CallFacts, Deny, NeedsApproval, Reversibility, ToolPermission
+from approvals.types import Allow, AllowanceMode, CallFacts, Deny, NeedsApproval
 from routekit_site.tenancy.errors import NotAllowed, NotVisible
 from routekit_site.tenancy.models import User
 from tests.fixtures.gates import House, Opened

@@ -16,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from approvals import rules, simulation
+from approvals.effects import Reversibility, ToolPermission
 from approvals.models import ApprovalGate, RecordedCall, ToolAllowance
 from approvals.policy import decide
 from approvals.policy_facts import policy_facts
@@ -23,7 +24,7 @@ from approvals.recorded_calls import record_call
 from approvals.rules import Reach, RuleChoice
 from approvals.simulation import Simulation, draft, simulate
 from approvals.tasks import forget_notices
-from approvals.types import AllowanceMode, CallFacts, Deny, NeedsApproval, Reversibility, ToolFilter, ToolPermission
+from approvals.types import AllowanceMode, CallFacts, Deny, NeedsApproval, ToolFilter
 from routekit_site.tenancy.clock import database_now
 from routekit_site.tenancy.models import Tenant
 from tests.fixtures.gates import House

@@ -7,11 +7,12 @@ from django.db import transaction
 
 from agents.states import CallState, RunState
 from approvals import rules
+from approvals.effects import Reversibility
 from approvals.models import RecordedCall, TenantPolicy, ToolRule
 from approvals.policy_facts import tenant_policy
 from approvals.rules import Reach, RuleChoice
 from approvals.simulation import draft, simulate
-from approvals.types import AllowanceMode, Reversibility, Risk, ToolFilter
+from approvals.types import AllowanceMode, Risk, ToolFilter
 from routekit_site.tenancy.clock import database_now
 from tests.runs.conftest import Bench, allow
 

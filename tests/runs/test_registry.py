@@ -15,7 +15,7 @@ from agents.tools import registry
 from agents.tools.base import InvalidArgumentsError
 from agents.tools.write_file import WriteFile
 from approvals import manifests
-from approvals.types import Reversibility
+from approvals.effects import Reversibility
 
 SOURCE = """
 from typing import ClassVar

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agents import sandbox
-from agents.sandbox import Failed, PermitError, SandboxCall, SandboxPolicy, Succeeded, Tier, plan
+from agents.sandbox import Failed, PermitError, SandboxCall, SandboxPolicy, Succeeded, Tier, launch, plan
 from agents.sandbox.confined import Confined
 from agents.sandbox.door import BUILT_IN
 from agents.sandbox.pool import STANDBYS, Pool
@@ -272,6 +272,26 @@ def test_a_forked_process_has_a_zygote_of_its_own() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=SOURCE, check=False)
     assert done.stdout.strip() == "[0, 0] True", done.stderr
+
+
+def test_a_zygote_holds_the_inside_half_only() -> None:
+    """What it has in memory, every fork copies the page tables of."""
+    program = (
+        f"{launch.BOOT}import importlib, agents.sandbox.zygote\n"
+        f"for name in {BUILT_IN!r}: importlib.import_module(name)\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    argv = [sys.executable, "-I", "-S", "-c", program, json.dumps(launch.code_path())]
+    held = set(json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout))
+    assert {"agents.sandbox.child", *BUILT_IN, "httpx"} <= held
+    assert not held & {
+        "agents.sandbox.door",
+        "agents.sandbox.results",
+        "approvals.types",
+        "jsonschema",
+        "traces",
+        "django",
+    }
 
 
 def test_run_python_sees_its_scratch_folder_only(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from agents.models import Agent, Run
 from approvals import gates
+from approvals.effects import Reversibility, ToolPermission
 from approvals.manifests import ToolManifest
 from approvals.models import ToolAllowance
 from approvals.presentation import PresentationContext, present
-from approvals.types import Reversibility, ToolPermission
 from tests.fixtures.cast import Cast
 from tests.fixtures.gates import WRITE_FILE, House, Opened, verdict
 
