@@ -93,6 +93,7 @@ __all__ = [
     "lock_open",
     "needs_transaction",
     "open_gate",
+    "recheck",
     "redeem",
     "refuse_decision",
     "renew",
@@ -298,6 +299,27 @@ def redeem(gate_id: uuid.UUID, current: Binding, verdict: Verdict, *, now: datet
 
 
 @needs_transaction
+def recheck(gate_id: uuid.UUID, current: Binding, verdict: Verdict, *, now: datetime) -> Drifted | None:
+    """What speaks against the late first run of a call whose approval was redeemed, of which nothing ran; or None.
+
+    It is held to all that `redeem` holds an approval to. The gate stays SPENT.
+
+    Raises:
+        NotApproved: the approval was not redeemed.
+        NotPresentable: it has changed, and the redactor failed on the difference.
+    """
+    gate = locked(gate_id)
+    if gate.state != GateState.SPENT:
+        raise NotApproved(f"This call is {gate.state}, so its approval was not used.")
+    found = drift(gate, _STANDING.all(gate=gate.id), current, verdict, now)
+    if not found:
+        return None
+    change = redacted_change(gate.tenant_id, change_of(list(found)))
+    _tell_of_forgery(gate, found, change, now)
+    return Drifted(change, verdict if isinstance(verdict, Deny) else None)
+
+
+@needs_transaction
 def grant(binding: Binding, *, now: datetime) -> Permit:
     """The permit of a call that policy allows without a person."""
     permit = permit_of(binding, digest_of(binding), _nonce(), None, now)
@@ -371,11 +393,20 @@ def _record_decision(gate: ApprovalGate, decision: Decision, user: User, now: da
 def _refuse(gate: ApprovalGate, found: Sequence[dict[str, Any]], verdict: Verdict, now: datetime) -> Drifted:
     change = redacted_change(gate.tenant_id, change_of(list(found)))
     move_gate(gate, GateMove.LAPSE, closed_at=now)
-    reasons = [item["text"] for item in change["differences"]]
-    if any(item["fact"] == "integrity" for item in found):
-        publishing.record(gate, EventKind.VIOLATION, now, {"reasons": reasons})
-    publishing.tell_closed([gate], now, {"reasons": reasons})
+    _tell_of_forgery(gate, found, change, now)
+    publishing.tell_closed([gate], now, {"reasons": _reasons(change)})
     return Drifted(change, verdict if isinstance(verdict, Deny) else None)
+
+
+def _tell_of_forgery(
+    gate: ApprovalGate, found: Sequence[dict[str, Any]], change: Mapping[str, Any], now: datetime
+) -> None:
+    if any(item["fact"] == "integrity" for item in found):
+        publishing.record(gate, EventKind.VIOLATION, now, {"reasons": _reasons(change)})
+
+
+def _reasons(change: Mapping[str, Any]) -> list[str]:
+    return [item["text"] for item in change["differences"]]
 
 
 def _nonce() -> str:

@@ -155,10 +155,7 @@ def _permit(run: Run, case: Case, planned: Planned, now: datetime) -> Permit | N
             return None
         # What a person was asked about before is not run again on policy's word alone.
         asked = isinstance(verdict, NeedsApproval) or call.gate is not None
-        if asked and not planned.still_approved(now):
-            ask_person(case, planned, asking(case, verdict, call), now=now)
-            return None
-        return _granted(planned, now)
+        return _still_approved(case, planned, verdict, now) if asked else _granted(planned, now)
     if call.gate_id is None:
         raise LeaseLost
     answer = gates.redeem(call.gate_id, planned.binding, verdict, now=now)
@@ -168,6 +165,23 @@ def _permit(run: Run, case: Case, planned: Planned, now: datetime) -> Permit | N
         _deny(run, call, verdict, now)
     else:
         ask_person(case, planned, asking(case, verdict, call), now=now, difference=answer.change)
+    return None
+
+
+def _still_approved(case: Case, planned: Planned, verdict: Allow | NeedsApproval, now: datetime) -> Permit | None:
+    """The permit of another try under the approval that the call was begun under; None where a person is asked again.
+
+    A second run must be harmless. Where nothing has run yet, the first one is held to all that the approval was.
+    """
+    call, change_since = planned.call, None
+    if planned.repeats_approved:
+        return _granted(planned, now)
+    if call.gate_id is not None and call.outcome == NOT_STARTED:
+        drifted = gates.recheck(call.gate_id, planned.binding, verdict, now=now)
+        if drifted is None:
+            return _granted(planned, now)
+        change_since = drifted.change
+    ask_person(case, planned, asking(case, verdict, call), now=now, difference=change_since)
     return None
 
 

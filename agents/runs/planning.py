@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from agents import execution
@@ -44,17 +43,13 @@ class Planned:
         """Whether running this call twice has the effect of running it once."""
         return self.manifest.idempotent_for(self.arguments)
 
-    def still_approved(self, now: datetime) -> bool:
-        """Whether the approval that this call was begun under holds for another try of exactly this call.
-
-        A second run must be harmless; where nothing has run yet, the first one must come in the approval's time.
-        """
+    @property
+    def repeats_approved(self) -> bool:
+        """Whether a person approved exactly this call and a second try of it is harmless."""
         gate, call = self.call.gate, self.call
-        if gate is None or call.attempts == 0 or digest_of(self.binding) != gate.digest:
+        if gate is None or call.attempts == 0 or call.outcome == NOT_STARTED:
             return False
-        if call.outcome == NOT_STARTED:
-            return gate.execute_by is not None and now < gate.execute_by
-        return self.repeatable
+        return self.repeatable and digest_of(self.binding) == gate.digest
 
 
 def together(case: Case, planned: Sequence[Planned], waiting: Sequence[ApprovalGate]) -> list[Planned]:

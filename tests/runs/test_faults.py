@@ -21,12 +21,13 @@ from agents.runs import lease, pulse, sweeping
 from agents.sandbox import door, launch
 from agents.sandbox.outcome import Succeeded, Tier
 from agents.states import CallState, RunState
-from approvals.models import ApprovalGate
+from approvals.models import ApprovalGate, ApprovalGateQuerySet, Decision
 from approvals.states import GateState
 from approvals.types import AllowanceMode
 from routekit_site.tenancy.clock import database_now
 from tests.runs.conftest import Bench, allow
 from traces import ledger
+from traces.kinds import EventKind
 from traces.models import LedgerEntry
 
 WRITE = 'write_file {"path": "summary.txt", "text": "All is well."}'
@@ -208,6 +209,11 @@ def due(run: Run) -> None:
     Run.objects.filter(pk=run.pk, state=RunState.QUEUED).update(wake_at=database_now())
 
 
+def told_of_change(gate: ApprovalGate) -> list[str]:
+    """What the reviewer of a gate that asks again is told has changed."""
+    return [each["fact"] for each in (gate.change or {}).get("differences", [])]
+
+
 @pytest.mark.parametrize("mode", [AllowanceMode.ALLOW, AllowanceMode.BY_PERMISSION])
 def test_a_call_that_never_started_has_its_first_run_later_and_asks_nobody_again(
     bench: Bench, unready: pytest.MonkeyPatch, mode: AllowanceMode
@@ -256,6 +262,7 @@ def test_a_call_that_never_started_is_asked_about_again_when_it_is_another_by_no
     (bench.folder / "summary.txt").write_text("Somebody else wrote this meanwhile.", encoding="utf-8")
     run = bench.advance(run)
     assert (run.state, len(bench.gates(run))) == (RunState.WAITING, 1)
+    assert told_of_change(bench.gate(run)) == ["context"]
     assert "meanwhile" in (bench.folder / "summary.txt").read_text(encoding="utf-8")
 
 
@@ -271,7 +278,33 @@ def test_a_call_that_never_started_is_asked_about_again_when_its_approval_has_ru
     ApprovalGate.objects.filter(run_id=run.id).update(execute_by=database_now())
     run = bench.advance(run)
     assert (run.state, len(bench.gates(run))) == (RunState.WAITING, 1)
+    assert told_of_change(bench.gate(run)) == ["execute_by"]
     assert not (bench.folder / "summary.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        lambda gates: Decision.objects.filter(gate__in=gates).update(reason="another"),
+        lambda gates: Decision.objects.filter(gate__in=gates).delete(),
+        lambda gates: gates.update(view_digest="0" * 64),
+    ],
+    ids=["decision changed", "decision gone", "view changed"],
+)
+def test_a_late_first_run_is_held_to_all_that_an_approval_is_held_to(
+    bench: Bench, unready: pytest.MonkeyPatch, forgery: Callable[[ApprovalGateQuerySet], object]
+) -> None:
+    run = bench.go(WRITE)
+    bench.decide(bench.gate(run))
+    run = bench.advance(run)
+    assert bench.calls(run)[0].outcome == "not_started"
+    due(run)
+    unready.undo()
+    forgery(ApprovalGate.objects.filter(run_id=run.id))
+    run = bench.advance(run)
+    assert not (bench.folder / "summary.txt").exists()
+    assert (run.state, len(bench.gates(run))) == (RunState.WAITING, 1)
+    assert EventKind.VIOLATION in bench.events(run)
 
 
 @pytest.mark.parametrize(("method", "attempts"), [("GET", 2), ("HEAD", 2), ("POST", 1), ("DELETE", 1)])
