@@ -183,6 +183,12 @@ def use(rule_id: str | uuid.UUID, *, now: datetime) -> None:
 
 
 @needs_transaction
+def give_back(rule_id: str | uuid.UUID) -> None:
+    """Take one use back: of the call that it was counted for it is certain that nothing ran."""
+    ToolRule.objects.filter(pk=rule_id, uses__gt=0).update(uses=F("uses") - 1)
+
+
+@needs_transaction
 def revoke(rule_id: str | uuid.UUID, user: User, *, now: datetime) -> ToolRule:
     """End a rule now. Whoever may make rules may end any of them: it only makes the house stricter.
 

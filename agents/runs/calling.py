@@ -289,6 +289,8 @@ def _store(held: Held, case: Case, results: Sequence[tuple[Begun, Outcome]]) -> 
             facts = {"tool": begun.planned.call.tool, "stopped_by": "the kill switch"}
             event = journal.note(run.id, EventKind.NOTE, facts, now=now, call=begun.planned.call)
         for begun, outcome in results:
+            if not _started(outcome):
+                _give_back(begun)
             again = _again_in(begun, outcome, case.runtime)
             if again is not None and run.cancel_requested_at is None:
                 wait = max(wait or 0.0, again)
@@ -322,10 +324,21 @@ def _again_in(begun: Begun, outcome: Outcome, runtime: RuntimeDefaults) -> float
     return runtime.delay(tries - 1, outcome.retry_after) if tries <= runtime.max_retries else None
 
 
+def _started(outcome: Outcome) -> bool:
+    """Whether any of the tool's code may have run."""
+    return isinstance(outcome, Succeeded) or outcome.started
+
+
+def _give_back(begun: Begun) -> None:
+    """What `_granted` counted is not used up by a call of which nothing ran."""
+    verdict = begun.planned.verdict
+    if begun.job.permit.gate_id is None and isinstance(verdict, Allow) and verdict.rule_id is not None:
+        rules.give_back(verdict.rule_id)
+
+
 def _try_again(run: Run, begun: Begun, outcome: Outcome, wait: float, now: datetime) -> int:
     call = begun.planned.call
-    started = isinstance(outcome, Succeeded) or outcome.started
-    change(call, CallState.PERMITTED, outcome="" if started else NOT_STARTED)
+    change(call, CallState.PERMITTED, outcome="" if _started(outcome) else NOT_STARTED)
     facts: dict[str, Any] = {"tool": call.tool, "attempt": call.attempts, "retry_in": round(wait, 3)}
     if isinstance(outcome, Failed):
         facts |= {"outcome": outcome.kind.value, "message": outcome.message}

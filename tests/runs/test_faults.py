@@ -21,6 +21,7 @@ from agents.runs import lease, pulse, sweeping
 from agents.sandbox import door, launch
 from agents.sandbox.outcome import Succeeded, Tier
 from agents.states import CallState, RunState
+from approvals import rules
 from approvals.models import ApprovalGate, ApprovalGateQuerySet, Decision
 from approvals.states import GateState
 from approvals.types import AllowanceMode
@@ -236,6 +237,27 @@ def test_a_call_that_never_started_has_its_first_run_later_and_asks_nobody_again
     assert (run.state, call.state, call.attempts) == (RunState.SUCCEEDED, CallState.SUCCEEDED, 3)
     assert (bench.folder / "summary.txt").exists()
     assert ApprovalGate.objects.filter(run_id=run.id).count() == (mode is AllowanceMode.BY_PERMISSION)
+
+
+@pytest.mark.parametrize("used", [1, 0], ids=["runs in the end", "never runs"])
+def test_a_call_that_never_started_uses_up_no_remembered_rule(
+    bench: Bench, unready: pytest.MonkeyPatch, used: int
+) -> None:
+    gate = bench.gate(bench.go(WRITE))
+    bench.decide(gate)
+    with transaction.atomic():
+        once = rules.RuleChoice(rules.Reach.SIMILAR, max_uses=1)
+        rule = rules.make_rule(gate.pk, bench.cast.rita, once, now=database_now())
+    run = bench.go(WRITE)
+    due(run)
+    if used:
+        unready.undo()
+    for _ in range(3):
+        run = bench.advance(run)
+        due(run)
+    rule.refresh_from_db()
+    assert (run.state, bench.gates(run), rule.uses) == (RunState.SUCCEEDED, [], used)
+    assert (bench.folder / "summary.txt").exists() is bool(used)
 
 
 def test_a_call_that_never_starts_fails_in_the_end(bench: Bench, unready: pytest.MonkeyPatch) -> None:
