@@ -17,7 +17,7 @@ from tests.fixtures.browsers import Complaints
 from tests.fixtures.cast import Cast
 from tests.fixtures.compose import PROJECT
 from tests.fixtures.polling import eventually
-from tests.fixtures.services import Services, own_redis, postgres_database, redis_database, with_path
+from tests.fixtures.services import Services, flush_claimed, own_redis, postgres_database, redis_database, with_path
 
 
 def test_tests_run_outside_demo_mode_with_keys_of_their_own() -> None:
@@ -101,6 +101,15 @@ def test_a_redis_number_is_held_as_long_as_its_claimer_lives_and_no_longer() -> 
 
 def test_a_redis_number_with_somebody_else_s_data_is_left_alone() -> None:
     with own_redis() as server, redis.Redis.from_url(with_path(server, "15")) as client:
+        client.set("somebody", "else's")
+        with redis_database(server) as mine:
+            assert mine == with_path(server, "14")
+        assert client.get("somebody") == b"else's"
+
+
+def test_what_a_killed_test_run_left_is_not_thrown_away_while_somebody_else_works_there() -> None:
+    with own_redis() as server, redis.Redis.from_url(with_path(server, "15")) as client:
+        flush_claimed(client)
         client.set("somebody", "else's")
         with redis_database(server) as mine:
             assert mine == with_path(server, "14")
