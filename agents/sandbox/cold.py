@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from agents.sandbox import launch
 from agents.sandbox.confined import Confined
 from agents.sandbox.egress import session
+from agents.sandbox.errors import SandboxUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,8 +63,42 @@ class ColdChild:
         return {"code": self.process.returncode}
 
 
+def _started(ceilings: list[list[int]]) -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket]:
+    """The subprocess, which waits for its call, with our ends of its channel and of its way to the egress broker.
+
+    Raises:
+        SandboxUnavailableError: it could not be started.
+    """
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        try:
+            pairs = [socket.socketpair() for _ in range(2)]
+            for mine, other in pairs:
+                ours.enter_context(mine)
+                theirs.enter_context(other)
+            fds = [other.fileno() for _, other in pairs]
+            argv = [launch.python(), "-I", "-S", "-c", _BOOT, json.dumps(launch.code_path()), *map(str, fds)]
+            process = subprocess.Popen(  # noqa: S603 -- our own interpreter and code
+                [*argv, json.dumps(ceilings)],
+                env=launch.clean_environment(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=fds,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SandboxUnavailableError.at("The call's process could not be started", error) from None
+        ours.pop_all()
+        return process, pairs[0][0], pairs[1][0]
+
+
 def run(made: Plan, tenant_id: int, scratch: str, cancelled: Callable[[], bool] | None) -> Outcome:
-    """Run one call in a subprocess of its own."""
+    """Run one call in a subprocess of its own.
+
+    Raises:
+        SandboxUnavailableError: it could not be started.
+    """
     started = time.monotonic()
     limits = made.limits
     ceilings = [
@@ -73,22 +108,7 @@ def run(made: Plan, tenant_id: int, scratch: str, cancelled: Callable[[], bool] 
         [resource.RLIMIT_NOFILE, max(limits.max_open_files, 256)],
         [resource.RLIMIT_CORE, 0],
     ]
-    channel, theirs = socket.socketpair()
-    egress, egress_theirs = socket.socketpair()
-    fds = (theirs.fileno(), egress_theirs.fileno())
-    argv = [launch.python(), "-I", "-S", "-c", _BOOT, json.dumps(launch.code_path()), *map(str, fds)]
-    process = subprocess.Popen(  # noqa: S603 -- our own interpreter and code
-        [*argv, json.dumps(ceilings)],
-        env=launch.clean_environment(),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=fds,
-        start_new_session=True,
-    )
-    theirs.close()
-    egress_theirs.close()
+    process, channel, egress = _started(ceilings)
     child = ColdChild(process, channel, egress)
     with contextlib.closing(child), session.opened(made, tenant_id, egress) as open_egress:
         confined = Confined(made, tenant_id, child, 0, child.obituary, cancelled, started, limited=True)

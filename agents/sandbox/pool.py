@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 STANDBYS = {OPEN: 2, SEALED: 2}
 START_TIMEOUT = 30.0
 TAKE_TIMEOUT = 10.0
+_DESCRIPTORS = 3  # that come with a standby child
 _BOOT = launch.BOOT + "from agents.sandbox.zygote import main; main(*map(int, sys.argv[2:]))"
 
 
@@ -103,7 +104,10 @@ class Pool:
         Raises:
             SandboxUnavailableError: it did not come up; its own error is on stderr.
         """
-        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
+        try:
+            pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
+        except OSError as error:
+            raise SandboxUnavailableError.at("The sandbox could not be started", error) from None
         control, opened, sealed = (pair[0] for pair in pairs)
         config = {"namespaces": namespaces, "preload": list(preload), "worker": os.getpid()}
         try:
@@ -143,17 +147,22 @@ class Pool:
         """A standby child.
 
         Raises:
-            SandboxUnavailableError: the zygote is gone or does not answer.
+            SandboxUnavailableError: the zygote is gone or does not answer, or this process has no descriptors left.
         """
         source = self.pools[kind]
         source.settimeout(TAKE_TIMEOUT)
         try:
             self._reserve(kind)
-            message, fds, _, _ = socket.recv_fds(source, framing.CONTROL_LIMIT, 3)
+            message, fds, _, _ = socket.recv_fds(source, framing.CONTROL_LIMIT, _DESCRIPTORS)
         except OSError as error:
             raise SandboxUnavailableError(f"The sandbox did not answer: {error}") from None
         if not message:
             raise SandboxUnavailableError("The sandbox's zygote is gone.")
+        if len(fds) < _DESCRIPTORS:
+            # The kernel drops those for which there is no room. Without its channel the child ends by itself.
+            for fd in fds:
+                os.close(fd)
+            raise SandboxUnavailableError("The sandbox's process could not be taken over; nothing was run.")
         channel, egress, pidfd = fds
         pid = framing.decode(message)["pid"]
         return Standby(pid, socket.socket(fileno=channel), socket.socket(fileno=egress), pidfd, self)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
@@ -237,6 +240,61 @@ def test_a_call_that_never_started_has_its_first_run_later_and_asks_nobody_again
     assert (run.state, call.state, call.attempts) == (RunState.SUCCEEDED, CallState.SUCCEEDED, 3)
     assert (bench.folder / "summary.txt").exists()
     assert ApprovalGate.objects.filter(run_id=run.id).count() == (mode is AllowanceMode.BY_PERMISSION)
+
+
+def no_sockets(patch: pytest.MonkeyPatch) -> None:
+    """The sandbox is gone, and to start it again there are no descriptors."""
+    door.stop()
+    patch.setattr(socket, "socketpair", raising(OSError(errno.EMFILE, "Too many open files")))
+
+
+def no_descriptors(patch: pytest.MonkeyPatch) -> None:
+    """The sandbox's next process comes with fewer descriptors than it was sent with."""
+    whole = socket.recv_fds
+
+    def cut(*arguments: Any) -> Any:
+        message, fds, flags, address = whole(*arguments)
+        for fd in fds[1:]:
+            os.close(fd)
+        return message, fds[:1], flags, address
+
+    patch.setattr(socket, "recv_fds", cut)
+
+
+def no_subprocess(patch: pytest.MonkeyPatch) -> None:
+    """The kernel confines nothing here, and no process can be started."""
+    door.start(ceiling=Tier.T0)
+    patch.setattr(launch, "python", lambda: "/nonexistent/python")
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    """A function that raises this."""
+
+    def refuse(*_arguments: Any) -> None:
+        raise error
+
+    return refuse
+
+
+@pytest.mark.parametrize("lack", [no_sockets, no_descriptors, no_subprocess])
+def test_a_call_for_which_the_machine_lacks_something_has_not_started(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, settings: Any, lack: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    settings.ROUTEKIT_SANDBOX_REQUIRE = "best_effort"
+    execution.warm()
+    run = bench.go(WRITE)
+    bench.decide(bench.gate(run))
+    try:
+        with monkeypatch.context() as patch:
+            lack(patch)
+            run = bench.advance(run)
+            (call,) = bench.calls(run)
+        assert (run.state, call.state, call.outcome) == (RunState.QUEUED, CallState.PERMITTED, "not_started")
+        due(run)
+        run = bench.advance(run)
+        assert (run.state, bench.calls(run)[0].state) == (RunState.SUCCEEDED, CallState.SUCCEEDED)
+    finally:
+        door.start(ceiling=Tier.T2)
 
 
 @pytest.mark.parametrize("used", [1, 0], ids=["runs in the end", "never runs"])
