@@ -40,7 +40,7 @@ from agents.tools.files import FileAccess, FileRefusedError, Grant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CHANNEL, EGRESS = 3, 4
+CHANNEL, EGRESS, RULESET = 3, 4, 5
 MAX_REQUEST = 4 << 20
 READY = b"\x01"
 _MAX_MESSAGE = 2000
@@ -78,9 +78,11 @@ class Request:
 
 
 def serve_sealed(runtime: lockdown.Runtime, parent: int) -> None:
-    """A standby for calls that touch no file: every lock is on before the call is known."""
-    lockdown.lock(runtime, lockdown.path_rules(runtime, (), ""), parent)
-    rehearse()
+    """A standby for calls that touch no file: every lock is on before the call is known.
+
+    The zygote has made the ruleset: such calls have the same one.
+    """
+    lockdown.lock(runtime, lambda: RULESET, parent)
     rehearse_tools()
     answer(Request.read(CHANNEL), NOTHING)
 
@@ -99,7 +101,7 @@ def serve_open(runtime: lockdown.Runtime, parent: int) -> None:
     quota = (request.max_disk_mb, request.max_files) if request.files else None
     try:
         lockdown.isolate(runtime, (*grants, *code), quota)
-        lockdown.lock(runtime, lockdown.path_rules(runtime, (*grants, *code), scratch), parent)
+        lockdown.lock(runtime, lambda: lockdown.ruleset(runtime, (*grants, *code), scratch), parent)
     except OSError as error:
         decline(f"The call's folders could not be put behind the locks, so nothing was run: {error}"[:_MAX_MESSAGE])
         return
@@ -250,7 +252,7 @@ def rehearse() -> None:
 
 def rehearse_tools() -> None:
     """The same with the built-in tools that say how. Only in a standby whose locks are on, with nothing in reach."""
-    for tool in _rehearsable():
+    for tool in _rehearsable() or [_Rehearsal]:
         _rehearse_with(f"{tool.__module__}:{tool.__name__}", dict(tool.rehearsal or {}))
 
 
@@ -356,7 +358,7 @@ class Output(io.StringIO):
 
 
 def keep_only(keep: Sequence[int]) -> None:
-    """Put the two sockets on descriptors 3 and 4, the null device on 0 to 2, and close everything else."""
+    """Put these on descriptors 3 and up, the null device on 0 to 2, and close everything else."""
     null = os.open("/dev/null", os.O_RDWR)
     spare = [os.dup(fd) for fd in (null, null, null, *keep)]
     high = [os.dup2(fd, 200 + i) for i, fd in enumerate(spare)]

@@ -112,17 +112,40 @@ def restrict(
     Call from the only thread of the process, after `PR_SET_NO_NEW_PRIVS`. A rule's path that does not exist is
     skipped: nothing is granted. The tables are parameters so that a test can take one entry away.
     """
+    restrict_to(ruleset(rules, version, handled, net, scoped))
+
+
+def ruleset(
+    rules: Iterable[PathRule],
+    version: int,
+    handled: dict[int, int] = HANDLED,
+    net: dict[int, int] = HANDLED_NET,
+    scoped: dict[int, int] = SCOPED,
+) -> int:
+    """A descriptor of these rules, as `restrict` describes them; they bind nobody yet.
+
+    Rules hold for files, not for paths: they are the same in every mount namespace that has these files.
+    """
     fs_rights = known(handled, version)
     attributes = _RulesetAttributes(fs_rights, known(net, version), known(scoped, version))
     size = {1: 8, 2: 8, 3: 8, 4: 16, 5: 16}.get(version, 24)
-    ruleset = syscalls.call("landlock_create_ruleset", ctypes.byref(attributes), size, 0)
+    made = syscalls.call("landlock_create_ruleset", ctypes.byref(attributes), size, 0)
     try:
         for rule in rules:
             with contextlib.suppress(FileNotFoundError):
-                _add(ruleset, rule, fs_rights)
-        syscalls.call("landlock_restrict_self", ruleset, 0)
+                _add(made, rule, fs_rights)
+    except BaseException:
+        os.close(made)
+        raise
+    return made
+
+
+def restrict_to(made: int) -> None:
+    """Bind this thread and its children to a ruleset, each process in a domain of its own, and let go of it."""
+    try:
+        syscalls.call("landlock_restrict_self", made, 0)
     finally:
-        os.close(ruleset)
+        os.close(made)
 
 
 def _add(ruleset: int, rule: PathRule, fs_rights: int) -> None:

@@ -23,6 +23,8 @@ from agents.sandbox import landlock, namespaces, seccomp, syscalls
 from agents.sandbox.landlock import PathRule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agents.tools.files import Grant
 
 _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo")
@@ -66,8 +68,11 @@ def isolate(runtime: Runtime, grants: tuple[Grant, ...], scratch: tuple[int, int
     namespaces.seal()
 
 
-def lock(runtime: Runtime, rules: tuple[PathRule, ...], parent: int) -> None:
+def lock(runtime: Runtime, ruleset_of_call: Callable[[], int], parent: int) -> None:
     """Steps 2 to 6, see Note [Order of the locks]. `parent` is the zygote, which must still be alive.
+
+    `ruleset_of_call` gives Landlock's rules, a descriptor that is closed here. It is asked in step 5, when nothing but
+    the process's own rights can open a path.
 
     Raises:
         OSError: a lock could not be put on; the caller must not run anything.
@@ -78,8 +83,13 @@ def lock(runtime: Runtime, rules: tuple[PathRule, ...], parent: int) -> None:
     if os.getppid() != parent:
         raise OSError("the zygote is gone")
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    landlock.restrict(rules, runtime.landlock_abi)
+    landlock.restrict_to(ruleset_of_call())
     seccomp.load(seccomp.for_process(runtime.program, os.getpid()))
+
+
+def ruleset(runtime: Runtime, grants: tuple[Grant, ...] = (), scratch: str = "") -> int:
+    """A descriptor of Landlock's rules for a call with these folders; without any, the same for every call."""
+    return landlock.ruleset(path_rules(runtime, grants, scratch), runtime.landlock_abi)
 
 
 def path_rules(runtime: Runtime, grants: tuple[Grant, ...], scratch: str) -> tuple[PathRule, ...]:

@@ -43,6 +43,10 @@ class RuleTables:
     kill_x32: bool = True
 
 
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
 Leaf = int | tuple[Condition, ...]
 Instruction = tuple[int, int, int, int]
 
@@ -73,11 +77,7 @@ def for_process(program: bytes, pid: int) -> bytes:
 
 def load(program: bytes) -> None:
     """Put the filter on this thread and its children for good. Needs `PR_SET_NO_NEW_PRIVS`."""
-
-    class Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
-
-    prog = Program(len(program) // 8, program)
+    prog = _Program(len(program) // 8, program)
     syscalls.call("seccomp", _SET_MODE_FILTER, 0, ctypes.byref(prog))
 
 

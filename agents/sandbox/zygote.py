@@ -33,12 +33,17 @@ _KEPT_DEATHS = 4096
 
 @dataclass
 class Zygote:
-    """The running zygote. `pools` are the sockets through which standby children are handed to the worker."""
+    """The running zygote. `pools` are the sockets through which standby children are handed to the worker.
+
+    `view` and `ruleset` are what all calls that touch no file have in common: their mount namespace (T2) and their
+    Landlock rules. Each child still puts itself into a domain of its own, out of which it can't signal another one.
+    """
 
     control: socket.socket
     pools: dict[str, socket.socket]
     runtime: lockdown.Runtime
     view: int
+    ruleset: int
     deaths: dict[int, dict[str, Any]] = field(default_factory=dict)
     living: set[int] = field(default_factory=set)
     wanted: list[str] = field(default_factory=list)
@@ -122,7 +127,7 @@ class Zygote:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             if self.runtime.namespaces:
                 namespaces.join(self.view) if kind == SEALED else namespaces.own_mounts()
-            child.keep_only(keep)
+            child.keep_only((*keep, self.ruleset) if kind == SEALED else keep)
             serve: Callable[[lockdown.Runtime, int], None] = child.serve_sealed if kind == SEALED else child.serve_open
             with contextlib.suppress(EOFError, BrokenPipeError):
                 serve(self.runtime, zygote)
@@ -173,6 +178,7 @@ def main(control_fd: int, open_fd: int, sealed_fd: int) -> None:
     if runtime.namespaces:
         namespaces.build_root(runtime.folders)
         view = namespaces.sealed_view()
+    ruleset = lockdown.ruleset(runtime)
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, _ignore)
     signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
@@ -180,4 +186,4 @@ def main(control_fd: int, open_fd: int, sealed_fd: int) -> None:
     gc.freeze()
     control.send(orjson.dumps({"ready": True, "failed": failed, "address_space": address_space}))
     pools = {OPEN: socket.socket(fileno=open_fd), SEALED: socket.socket(fileno=sealed_fd)}
-    Zygote(control, pools, runtime, view).run(config["worker"], read_end)
+    Zygote(control, pools, runtime, view, ruleset).run(config["worker"], read_end)

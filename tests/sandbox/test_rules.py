@@ -80,6 +80,36 @@ def test_filters_assemble_for_both_machines(machine: str, table: dict[str, int])
     assert simulate(program, other, table["read"]) == 0x80000000
 
 
+BROTHERS = """
+import os
+from agents.sandbox import landlock, syscalls
+
+made = landlock.ruleset((), landlock.abi())
+syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+(ready, say_ready), (over, kept) = os.pipe(), os.pipe()
+brother = os.fork()
+if brother == 0:
+    landlock.restrict_to(made)
+    os.close(kept)
+    os.write(say_ready, b"x")
+    os.read(over, 1)
+    os._exit(0)
+os.read(ready, 1)
+landlock.restrict_to(made)
+try:
+    os.kill(brother, 0)
+except PermissionError:
+    print("apart")
+"""
+
+
+def test_processes_that_share_a_ruleset_can_not_signal_each_other() -> None:
+    """The zygote makes one ruleset for all its sealed children; each of them makes a domain of its own from it."""
+    argv = [sys.executable, "-c", BROTHERS]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=HERE.parents[1], check=False, timeout=30)
+    assert done.stdout.strip() == "apart", done.stderr
+
+
 def simulate(program: bytes, machine: str, number: int, *args: int) -> int:
     """Run a classic BPF program on one system call's data."""
     architecture = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[machine]
