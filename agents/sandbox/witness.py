@@ -70,12 +70,13 @@ _PATH_EVENTS = frozenset(
 
 @dataclass
 class Report:
-    """Attempts seen so far, at most `MAX_NOTES`. Notes nothing before `watch`."""
+    """Attempts seen so far, at most `MAX_NOTES`. Notes nothing before `watch` and after `rest`."""
 
     seen: list[Attempt] = field(default_factory=list)
     inside: tuple[str, ...] = ()
     harmless: tuple[str, ...] = ()
     hooked: bool = False
+    watching: bool = False
 
     def watch(self, folders: Sequence[str]) -> None:
         """Start noting, afresh; `folders` are those that the call may use."""
@@ -85,11 +86,19 @@ class Report:
             self.hooked = True
             python = (p for p in (sys.prefix, sys.base_prefix, *sys.path) if p)
             self.harmless = (*python, "/usr/", "/lib/", "/lib64/", "/dev/null", "/dev/urandom", "/dev/zero")
+        self.watching = True
         self.seen.clear()
         self.inside = (*(f.rstrip("/") for f in folders if f), *self.harmless)
 
+    def rest(self) -> None:
+        """Note nothing until the next `watch`: the zygote, which has gone through a rehearsal, hears its own work."""
+        self.watching = False
+        self.seen.clear()
+
     def hear(self, event: str, args: tuple[Any, ...]) -> None:
         """The audit hook."""
+        if not self.watching:
+            return
         kind = _EVENTS.get(event) or _UNHEARD.get(event.removeprefix("os."))
         if kind is not None:
             self._note(kind, f"{event} {args!r:.150}", grave=is_grave(kind, event, args))

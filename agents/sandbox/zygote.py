@@ -179,6 +179,7 @@ def main(control_fd: int, open_fd: int, sealed_fd: int) -> None:
         namespaces.build_root(runtime.folders)
         view = namespaces.sealed_view()
     ruleset = lockdown.ruleset(runtime)
+    child.practise()
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, _ignore)
     signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)

@@ -294,6 +294,25 @@ def test_a_zygote_holds_the_inside_half_only() -> None:
     }
 
 
+PRACTICE = """
+import sys
+from agents.sandbox import child, witness
+
+out, err = sys.stdout, sys.stderr
+child.practise()
+open("/etc/hostname")
+quiet = list(witness.report.seen)
+witness.report.watch(())
+open("/etc/hostname")
+print([sys.stdout is out, sys.stderr is err, quiet, [each.detail for each in witness.report.seen]])
+"""
+
+
+def test_a_zygote_that_practises_keeps_its_streams_and_notes_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", PRACTICE], capture_output=True, text=True, cwd=SOURCE, check=False)
+    assert done.stdout.strip() == "[True, True, [], ['open /etc/hostname']]", done.stderr
+
+
 def test_run_python_sees_its_scratch_folder_only(tmp_path: Path) -> None:
     (tmp_path / "private.txt").write_text("the agent's own")
     policy = SandboxPolicy(filesystem=sandbox.FilesystemSandbox(sandbox_root=str(tmp_path / "root")))
