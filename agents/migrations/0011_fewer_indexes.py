@@ -1,7 +1,8 @@
 """Indexes that no query needed: those of foreign keys with which another index begins, and those full of NULLs.
 
 The indexes are dropped by their names instead of by `AlterField`, which would check the foreign keys of every row anew on
-PostgreSQL and copy the tables on SQLite.
+PostgreSQL and copy the tables on SQLite. They go last: to drop one shuts out readers as well, until the migration is
+over, and the new ones take their time on a large table.
 """
 
 from __future__ import annotations
@@ -31,6 +32,29 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddIndex(
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("finished_at__isnull", False), ("raw_forgotten_at", None)),
+                fields=["tenant", "finished_at"],
+                name="run_to_forget_raw",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("cancel_requested_by__isnull", False)),
+                fields=["cancel_requested_by"],
+                name="run_cancel_requested",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="toolcall",
+            index=models.Index(
+                condition=models.Q(("edited_by__isnull", False)), fields=["edited_by"], name="tool_call_edited"
+            ),
+        ),
+        migrations.RemoveIndex(model_name="run", name="run_with_raw_values"),
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 migrations.RunSQL(f"DROP INDEX IF EXISTS {name}", f"CREATE INDEX {name} ON {table} ({column})")
@@ -114,28 +138,5 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-        ),
-        migrations.AddIndex(
-            model_name="run",
-            index=models.Index(
-                condition=models.Q(("finished_at__isnull", False), ("raw_forgotten_at", None)),
-                fields=["tenant", "finished_at"],
-                name="run_to_forget_raw",
-            ),
-        ),
-        migrations.RemoveIndex(model_name="run", name="run_with_raw_values"),
-        migrations.AddIndex(
-            model_name="run",
-            index=models.Index(
-                condition=models.Q(("cancel_requested_by__isnull", False)),
-                fields=["cancel_requested_by"],
-                name="run_cancel_requested",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="toolcall",
-            index=models.Index(
-                condition=models.Q(("edited_by__isnull", False)), fields=["edited_by"], name="tool_call_edited"
-            ),
         ),
     ]

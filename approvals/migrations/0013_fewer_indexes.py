@@ -1,7 +1,8 @@
 """Indexes that no query needed: those of foreign keys with which another index begins, and those full of NULLs.
 
 The indexes are dropped by their names instead of by `AlterField`, which would check the foreign keys of every row anew on
-PostgreSQL and copy the tables on SQLite.
+PostgreSQL and copy the tables on SQLite. They go last: to drop one shuts out readers as well, until the migration is
+over, and the new ones take their time on a large table.
 """
 
 from __future__ import annotations
@@ -27,6 +28,36 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddIndex(
+            model_name="approvalgate",
+            index=models.Index(
+                condition=models.Q(("escalate_at__isnull", False), ("escalated_at", None), ("state", "pending")),
+                fields=["escalate_at"],
+                name="gate_to_call_second",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="approvalgate",
+            index=models.Index(
+                condition=models.Q(("reopens__isnull", False)), fields=["reopens"], name="gate_by_reopened"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="approvalgate",
+            index=models.Index(
+                condition=models.Q(("withdrawn_by__isnull", False)), fields=["withdrawn_by"], name="gate_withdrawn"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="approvalgate",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("edited_by__isnull", False)),
+                fields=("edited_by", "edit_key"),
+                name="gate_edited_once",
+            ),
+        ),
+        migrations.RemoveIndex(model_name="approvalgate", name="gate_to_escalate"),
+        migrations.RemoveConstraint(model_name="approvalgate", name="gate_edit_idempotent"),
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 migrations.RunSQL(f"DROP INDEX IF EXISTS {name}", f"CREATE INDEX {name} ON {table} ({column})")
@@ -93,34 +124,4 @@ class Migration(migrations.Migration):
         ),
         # Django gives a unique text a second index on PostgreSQL, for LIKE.
         migrations.RunSQL("DROP INDEX IF EXISTS approvals_approvalgate_nonce_7b59aec7_like", migrations.RunSQL.noop),
-        migrations.AddIndex(
-            model_name="approvalgate",
-            index=models.Index(
-                condition=models.Q(("escalate_at__isnull", False), ("escalated_at", None), ("state", "pending")),
-                fields=["escalate_at"],
-                name="gate_to_call_second",
-            ),
-        ),
-        migrations.RemoveIndex(model_name="approvalgate", name="gate_to_escalate"),
-        migrations.AddIndex(
-            model_name="approvalgate",
-            index=models.Index(
-                condition=models.Q(("reopens__isnull", False)), fields=["reopens"], name="gate_by_reopened"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="approvalgate",
-            index=models.Index(
-                condition=models.Q(("withdrawn_by__isnull", False)), fields=["withdrawn_by"], name="gate_withdrawn"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="approvalgate",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("edited_by__isnull", False)),
-                fields=("edited_by", "edit_key"),
-                name="gate_edited_once",
-            ),
-        ),
-        migrations.RemoveConstraint(model_name="approvalgate", name="gate_edit_idempotent"),
     ]
