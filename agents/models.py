@@ -106,6 +106,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         undecided = Exists(ToolCall.objects.undecided(now).filter(run=OuterRef("pk")))
         return self.filter(~undecided, ~halted("agent_id"), state=RunState.WAITING, engine__lte=ENGINE)
 
+    def without_open_gates(self) -> RunQuerySet:
+        """Runs of which no gate can still let a call run. Told from an index alone, however many gates there are."""
+        return self.filter(~Exists(ApprovalGate.objects.open().filter(run_id=OuterRef("pk"))))
+
     def newer(self) -> RunQuerySet:
         """Unfinished runs that need a newer engine than this release has."""
         return self.filter(engine__gt=ENGINE, finished_at=None)

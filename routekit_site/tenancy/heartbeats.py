@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
+
 from routekit_site.tenancy.models import Heartbeat
 
 # The sweep: it is sent by beat, carried by the broker and done by a worker, so its mark speaks for all three.
 SWEEP = "sweep"
+# The sweep's look at all runs that wait.
+FULL_SWEEP = "full sweep"
 # An alert: a tenant's value could not be redacted. The tenant's id follows.
 _REDACTION_FAILED = "redaction failed:"
 # A mark each second would be a write each second; nobody needs to know it better than this.
@@ -31,6 +35,13 @@ def mark(name: str, now: datetime, facts: Mapping[str, Any] | None = None) -> No
     if Heartbeat.objects.filter(name=name, at__lte=now - _AT_MOST_EVERY).update(**values):
         return
     Heartbeat.objects.get_or_create(name=name, defaults=values)
+
+
+def turn(name: str, now: datetime, every: timedelta) -> bool:
+    """Whether the caller is to do now what all processes together do once in `every`; of several, one is told so."""
+    # A mark from the future is of a clock that has gone wrong since, and must not keep everybody waiting for it.
+    due = Heartbeat.objects.filter(Q(at__lte=now - every) | Q(at__gt=now), name=name)
+    return bool(due.update(at=now)) or Heartbeat.objects.get_or_create(name=name, defaults={"at": now})[1]
 
 
 def failure_sign(tenant_id: int) -> str:

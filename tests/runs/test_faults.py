@@ -24,11 +24,13 @@ from agents.runs import lease, pulse, sweeping
 from agents.sandbox import door, launch
 from agents.sandbox.outcome import Succeeded, Tier
 from agents.states import CallState, RunState
-from approvals import rules
+from approvals import gates, rules
 from approvals.models import ApprovalGate, ApprovalGateQuerySet, Decision
 from approvals.states import GateState
 from approvals.types import AllowanceMode
 from routekit_site.tenancy.clock import database_now
+from routekit_site.tenancy.heartbeats import FULL_SWEEP, turn
+from routekit_site.tenancy.models import Heartbeat
 from tests.runs.conftest import Bench, allow
 from traces import ledger
 from traces.kinds import EventKind
@@ -462,6 +464,98 @@ def test_the_quick_sweep_finds_what_was_answered_lately(bench: Bench) -> None:
     five_seconds_pass()
     assert runs.sweep() == 2
     assert set(bench.rung) == {run.pk, rejected.pk}
+
+
+@pytest.fixture
+def look_at_all(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Sweep as the process whose turn it is to look at all runs that wait."""
+
+    def sweep() -> int:
+        monkeypatch.setattr(sweeping, "_full_sweep", sweeping._Every(0.0))
+        Heartbeat.objects.filter(name=FULL_SWEEP).delete()
+        return runs.sweep()
+
+    return sweep
+
+
+def an_hour_passes() -> None:
+    """All sweeps were down for an hour."""
+    passed = timedelta(hours=1)
+    Run.objects.update(created_at=F("created_at") - passed)
+    ApprovalGate.objects.update(
+        opened_at=F("opened_at") - passed,
+        decided_at=F("decided_at") - passed,
+        hold_until=F("hold_until") - passed,
+        closed_at=F("closed_at") - passed,
+    )
+
+
+def test_a_run_that_was_answered_an_hour_ago_is_found_whatever_the_answer(
+    bench: Bench, look_at_all: Callable[[], int]
+) -> None:
+    names = ["approved", "rejected", "expired", "waits", "lapsed"]
+    waiting = {name: bench.go(WRITE.replace("summary", name)) for name in names}
+    for name, kind in (("approved", "approve"), ("rejected", "reject"), ("lapsed", "approve")):
+        bench.decide(bench.gate(waiting[name]), kind)
+    ApprovalGate.objects.filter(run_id=waiting["expired"].pk).update(opened_at=database_now() - timedelta(days=8))
+    ApprovalGate.objects.filter(run_id=waiting["expired"].pk).update(decide_by=database_now() - timedelta(hours=1))
+    ApprovalGate.objects.filter(run_id=waiting["lapsed"].pk).update(execute_by=database_now())
+    with transaction.atomic():
+        for close in gates.due(database_now()):
+            close(database_now(), limit=10)
+    an_hour_passes()
+    assert sorted(ApprovalGate.objects.values_list("state", flat=True)) == sorted(
+        ["approved", "rejected", "expired", "pending", "lapsed"]
+    )
+    bench.rung.clear()
+    assert look_at_all() == 4
+    assert set(bench.rung) == {run.pk for name, run in waiting.items() if name != "waits"}
+
+
+def test_a_look_at_all_runs_leaves_those_alone_of_which_something_is_undecided(
+    bench: Bench, look_at_all: Callable[[], int]
+) -> None:
+    both = [bench.go(f"{WRITE}\n{WRITE.replace('summary', 'other')}") for _ in range(2)]
+    for run, kind in zip(both, ("approve", "reject"), strict=True):
+        bench.decide(bench.gates(run)[0], kind)
+    held = {kind: bench.go(WRITE.replace("summary", kind)) for kind in ("approve", "reject")}
+    for kind, run in held.items():
+        bench.decide(bench.gate(run), kind)
+    an_hour_passes()
+    still = [run.pk for run in held.values()]
+    ApprovalGate.objects.filter(run_id__in=still).update(hold_until=database_now() + timedelta(minutes=1))
+    bench.rung.clear()
+    assert look_at_all() == 0
+    ApprovalGate.objects.filter(run_id__in=still).update(hold_until=database_now() - timedelta(minutes=1))
+    assert look_at_all() == 2
+    assert set(bench.rung) == set(still)
+
+
+@pytest.mark.django_db
+def test_one_of_all_processes_looks_at_all_runs_each_minute() -> None:
+    now, minute = database_now(), timedelta(minutes=1)
+    assert [turn("look", now + timedelta(seconds=late), minute) for late in (0, 0, 59, 60, 61, 119, 120)] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert turn("look", now, minute), "a mark from the future holds nobody up"
+    assert turn("another", now, minute)
+
+
+def test_a_process_whose_turn_it_is_not_looks_at_what_was_answered_lately(
+    bench: Bench, look_at_all: Callable[[], int]
+) -> None:
+    look_at_all()
+    run = bench.go(WRITE)
+    bench.decide(bench.gate(run))
+    five_seconds_pass()
+    assert sweeping._full_sweep.due()
+    assert runs.sweep() == 1
 
 
 def test_a_run_with_another_gate_that_waits_is_left_alone(bench: Bench) -> None:
