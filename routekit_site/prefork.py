@@ -10,10 +10,22 @@ Note [Half a message]: Celery reads what a process says piece by piece. When the
 wherever it was, as if a message began there, and waits for as many bytes as that nonsense asks for: the worker ends
 with an UnpicklingError, or hangs, which nobody starts again. What a dead process still had to say is not needed here:
 its run's row tells, no result is kept, and a bell that is rung twice is heard once.
+
+Note [Last words]: a process that is told to end first waits, for up to 30 s, until its parent has read that each of its
+tasks is done. But when a connection to the broker breaks, Celery forgets the tasks that were handed to a process which
+has not said that it began; the process does them all the same, and a parent that knows of no task in hand no longer
+reads, it only waits for its processes. A worker that was told to stop at such a moment took half a minute, and a
+supervisor kills it sooner. Nobody needs those words, as above: a process ends when its task has.
+
+Note [Killed before the start]: a worker has its processes before it has its broker. When it has it, Celery ends the
+worker if one of the processes is gone: that is for a process that can't start, and one that was killed can be replaced,
+as it would be a moment later. When the broker goes again before that, Celery replaces what is gone before its pool has
+what it takes to do so, and ends the worker over it.
 """
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 from celery.concurrency import asynpool, prefork
@@ -21,8 +33,30 @@ from celery.concurrency import asynpool, prefork
 LOOK_AGAIN = 0.02
 
 
+class Worker(asynpool.Worker):
+    """What a process of the pool does."""
+
+    def _ensure_messages_consumed(self, **_completed: int) -> bool:
+        """Don't wait for the parent before the end, see Note [Last words]."""
+        return False
+
+
 class Pool(asynpool.AsynPool):
     """A pool that looks again for what could not be waited for yet, see Note [Not yet waitable]."""
+
+    Worker = Worker
+
+    def did_start_ok(self) -> bool:
+        """Whether no process has ended by its own fault, see Note [Killed before the start]."""
+        ok = all(proc.exitcode in {None, -signal.SIGKILL} for proc in self._pool)  # type: ignore[attr-defined] # as below
+        if ok:
+            self.maintain_pool()
+        return ok
+
+    def maintain_pool(self) -> None:
+        """Replace nothing before the pool is ready for it, see Note [Killed before the start]."""
+        if self._registered_with_event_loop:  # type: ignore[attr-defined] # as below
+            super().maintain_pool()
 
     def _event_process_exit(self, hub: Any, proc: Any) -> None:
         super()._event_process_exit(hub, proc)  # type: ignore[misc] # not in the stubs

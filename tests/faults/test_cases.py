@@ -18,6 +18,7 @@ from tests.fixtures.services import flush_claimed
 
 # A worker that was killed is noticed when its lease is over; the sweep comes once a second.
 RECOVERY = LEASE + 2.0
+CONNECTION_LOST = "Connection to broker lost"
 
 
 @pytest.mark.parametrize(
@@ -184,6 +185,50 @@ def test_11_and_19_a_broker_that_goes_as_worker_processes_die_ends_no_worker(are
         eventually(partial(_replaced, arena, dead), within=60, what="new slots")
     assert arena.site.processes["worker"].popen.poll() is None
     assert arena.ends(arena.submit()) == "succeeded"
+
+
+@pytest.mark.slow
+def test_11_and_19_a_process_that_dies_as_the_worker_starts_does_not_end_it(arena: Arena) -> None:
+    arena.broker.refusing = True
+    arena.restart("worker")
+    # It has its processes, and looks at them once it has its broker.
+    eventually(lambda: len(arena.slots()) > 1, within=60, what="the worker's slots")
+    slots = arena.slots()
+    os.kill(slots[0], signal.SIGKILL)
+    eventually(lambda: slots[0] not in arena.slots(), what="one slot is dead")
+    arena.broker.refusing = False
+    run = arena.submit()
+    arena.waits(run)
+    eventually(lambda: len(arena.slots()) == len(slots), within=60, what="a new slot")
+    assert arena.ends(run) == "succeeded"
+
+
+@pytest.mark.slow
+def test_16_and_19_a_worker_told_to_stop_as_its_broker_is_away_ends_with_its_bells(arena: Arena) -> None:
+    worker, slots = arena.site.processes["worker"], eventually(arena.slots, what="the worker's slots")
+    run = arena.submit()
+    for pid in slots:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        # Bells that the processes have got, and have not said so: Celery forgets them with the connection.
+        eventually(partial(_delivered, arena, len(slots)), what="bells in the slots")
+        lost = worker.log_text().count(CONNECTION_LOST)
+        arena.broker.refusing = True
+        arena.broker.cut()
+        eventually(lambda: worker.log_text().count(CONNECTION_LOST) > lost, what="the worker misses its broker")
+    finally:
+        for pid in slots:
+            os.kill(pid, signal.SIGCONT)
+    assert worker.stop() == 0
+    arena.broker.refusing = False
+    start_compose(arena.site, "worker")
+    assert arena.ends(run) == "succeeded"
+
+
+def _delivered(arena: Arena, count: int) -> bool:
+    """Whether so many bells are with the worker, which acknowledges them when a process has begun."""
+    with arena.redis() as broker:
+        return int(broker.hlen("unacked")) >= count
 
 
 @pytest.mark.slow
