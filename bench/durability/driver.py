@@ -156,12 +156,12 @@ def starts(office: Office, count: int) -> None:
 def suspended(office: Office, count: int) -> None:
     """Submit so many runs and let them wait: submissions a second, database bytes and memory of each."""
     _vacuum()
-    size, memory = _size(), _workers_memory()
+    before, size, memory = _waiting(), _size(), _workers_memory()
     started = time.perf_counter()
     for _ in range(count):
         office.submit()
     rate = count / (time.perf_counter() - started)
-    until(lambda: Run.objects.filter(state=RunState.WAITING).count() == count, "waiting runs")
+    until(lambda: _waiting() == before + count, "waiting runs")
     _vacuum()
     payload = len(PROMPT.encode())
     tell(
@@ -170,7 +170,12 @@ def suspended(office: Office, count: int) -> None:
         payload_bytes=payload,
         held_leases=Run.objects.exclude(leased_by=None).count(),
         worker_memory_kb_per_run=(_workers_memory() - memory) / count / 1024,
+        runs=count,
     )
+
+
+def _waiting() -> int:
+    return Run.objects.filter(state=RunState.WAITING).count()
 
 
 def _vacuum() -> None:
