@@ -1,4 +1,12 @@
-"""What the site is connected to, as Django's settings name it: database, Redis, mail server, and its own address."""
+"""What the site is connected to, as Django's settings name it: database, Redis, mail server, and its own address.
+
+Note [Patience]: PostgreSQL by itself lets everybody wait for ever: for a lock, for a process that hangs in the middle
+of a transaction, for a host that is gone without a word. So whoever asks says how long. A request of the web tier waits
+two seconds for a lock and half a minute for a statement, then the person is told to try again (503); workers and
+commands, migrations among them, wait five seconds for a lock, so that a migration which does not get its table lets
+others pass, and is run again. The server ends a transaction in which nothing happens for 15 seconds: that is less than
+a lease, and more than ours take between two statements. A host that says nothing is given up after 15 seconds, too.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +23,18 @@ _SQLITE_OPTIONS: dict[str, Any] = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
 }
 
+# See Note [Patience]. What libpq does while it waits, in seconds but for the last one's milliseconds.
+_PATIENT_CONNECTION: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+# What the server ends by itself, in milliseconds.
+_PATIENCE = {"lock_timeout": 5_000, "idle_in_transaction_session_timeout": 15_000}
+_PATIENCE_OF_A_REQUEST = {"lock_timeout": 2_000, "statement_timeout": 30_000}
+
 
 def database(environment: Environment) -> dict[str, Any]:
     """One entry of `DATABASES`. Without an address: a SQLite file in the data directory, which is made if needed."""
@@ -30,7 +50,11 @@ def database(environment: Environment) -> dict[str, Any]:
     if "sqlite" in parsed["ENGINE"]:
         return parsed | {"OPTIONS": _SQLITE_OPTIONS}
     # How many uses make a statement worth keeping on the server; `tenancy.statements` keeps its own from the first on.
-    options = {**parsed.get("OPTIONS", {}), "prepare_threshold": 5}
+    options = {**_PATIENT_CONNECTION, **parsed.get("OPTIONS", {}), "prepare_threshold": 5}
+    patience = {**_PATIENCE, **(_PATIENCE_OF_A_REQUEST if environment.database_pool else {})}
+    # What the address itself asks for comes last, and wins.
+    ours = [f"-c {name}={milliseconds}" for name, milliseconds in patience.items()]
+    options["options"] = " ".join([*ours, options.get("options", "")]).strip()
     # Daphne runs each request in a thread of its own, whose connection would be lost with it: the web tier shares a
     # pool. A worker's threads or processes live long and keep one connection each.
     if environment.database_pool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connection
 from pydantic import ValidationError
 
 from agents import execution, integrity, journal, queue, turn
@@ -99,7 +99,7 @@ def _work(held: Held) -> None:
         _let_go_halted(held)
     except (StateChanged, DecryptionFailed) as error:
         _stop_changed(held, error if isinstance(error, StateChanged) else StateChanged("a sealed value of the run"))
-    except (OperationalError, InterfaceError) as error:
+    except (OperationalError, InterfaceError, InternalError) as error:
         logger.warning("run %s: the database failed (%s); the run goes on later", held.run_id, type(error).__name__)
         _rest_after_outage(held)
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must be let go and others served

@@ -9,10 +9,17 @@ Note [Handed on]: what a holder has just read under the row's lock, or written i
 instead of reading it again. That is the run, and a reply with its calls while no gate of theirs is open: of all that
 only the holder changes anything, but for a request to cancel and the kill switch, and both are looked at again, under
 the lock, before anything takes effect.
+
+Note [Silence]: a heartbeat that waits for a database which neither answers nor breaks the connection brings no news and
+no error. So nobody waits for it: whoever works asks this process's own clock how long ago the database was heard, and
+after the length of a lease the run counts as lost. By then it may be somebody else's, and nobody can tell whether the
+kill switch was thrown.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -33,6 +40,8 @@ from routekit_site.tenancy.statements import Query, slot, update
 from traces import recorder
 from traces.kinds import EventKind
 from traces.redactors import note_version, version_column
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,8 @@ class Held:
     next: Known | None = None
     # The run as this worker locked it last, with what it has changed in it since.
     locked: Run | None = None
+    # When the database was asked to which it last gave an answer, by `time.monotonic` (see Note [Silence]).
+    heard: float = field(default_factory=time.monotonic)
 
     def go_on_from(self, known: Known) -> None:
         """Hand on what has just been committed, unless a call waits for somebody: that may be decided any moment."""
@@ -82,8 +93,15 @@ class Held:
         return known
 
     def stop(self) -> bool:
-        """Whether the run was cancelled, the kill switch was thrown, or another worker holds the run now."""
+        """Whether the run was cancelled, the kill switch was thrown, or another worker holds the run or may hold it."""
+        self._listen()
         return self.cancelled.is_set() or self.lost.is_set() or self.halted.is_set()
+
+    def _listen(self) -> None:
+        """Count the run as lost when the database was not heard for the length of a lease, see Note [Silence]."""
+        if time.monotonic() - self.heard > lease_time().total_seconds() and not self.lost.is_set():
+            logger.error("run %s is stopped: the database has not answered for the length of a lease", self.run_id)
+            self.lost.set()
 
     def isolates(self, tool: str) -> Callable[[], bool]:
         """A question to ask while a call of `tool` runs: whether the tool was contained meanwhile."""
@@ -105,6 +123,7 @@ def claim(run_id: UUID, worker: str) -> Held | None:
     The row is locked while it is looked at, so that what is signed anew is what it holds. A run taken over from a dead
     worker counts a crash. Needs an open transaction.
     """
+    asked = time.monotonic()
     run = _READY.first(run=run_id)
     if run is None:
         return None
@@ -133,7 +152,9 @@ def claim(run_id: UUID, worker: str) -> Held | None:
     event = journal.note(run_id, kind, {"after": old.value, "worker": worker, "fence": fence}, now=now)
     recorder.note_summary(run_id=run_id, state=RunState.RUNNING)
     journal.announce(run, state=RunState.RUNNING, event=event, now=now)
-    return Held(run_id, fence, worker, tenant_id=run.tenant_id, agent_id=run.agent_id, next=Known(run, now))
+    return Held(
+        run_id, fence, worker, tenant_id=run.tenant_id, agent_id=run.agent_id, next=Known(run, now), heard=asked
+    )
 
 
 def lock(held: Held) -> tuple[Run, datetime]:

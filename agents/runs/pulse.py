@@ -55,12 +55,9 @@ class _Pulse:
         self._changed = threading.Condition()
         self._held: set[Held] = set()
         self._thread: threading.Thread | None = None
-        self._heard = 0.0
 
     def add(self, held: Held) -> None:
         with self._changed:
-            if not self._held:
-                self._heard = time.monotonic()
             self._held.add(held)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
@@ -97,26 +94,14 @@ class _Pulse:
             return
         try:
             look_after(mine)
-            self._heard = time.monotonic()
         except Exception as error:  # noqa: BLE001 - whatever it was, the runs in hand need the next beat
             logger.warning("a heartbeat failed (%s); the next one is due soon", type(error).__name__)
             connection.close()
-            self._give_up(mine)
-
-    def _give_up(self, mine: dict[UUID, Held]) -> None:
-        """Stop what is being worked on when nobody could be asked for as long as a lease lasts.
-
-        The runs may be somebody else's by now, and nobody can tell whether the kill switch was thrown.
-        """
-        if time.monotonic() - self._heard < lease_time().total_seconds():
-            return
-        logger.error("the database has not answered for the length of a lease; %s runs in hand are stopped", len(mine))
-        for held in mine.values():
-            held.lost.set()
 
 
 def look_after(mine: dict[UUID, Held]) -> None:
     """Renew the leases that have run for a third of their time; pass on what happened to these runs or their agents."""
+    asked = time.monotonic()
     now = database_now()
     isolate(mine.values())
     found = Run.objects.filter(id__in=list(mine)).annotate(halted=halted("agent_id"))
@@ -132,6 +117,7 @@ def look_after(mine: dict[UUID, Held]) -> None:
             held.halted.set()
         if lease_until - now < lease_time() * 2 / 3:
             Run.objects.held(run_id, fence).update(lease_until=now + lease_time())
+        held.heard = asked
 
 
 def isolate(held: Iterable[Held]) -> None:

@@ -235,6 +235,7 @@ class Arena:
         """Everything that was broken works again; wait until no run can move without a person, deciding all."""
         self.database.refusing = self.broker.refusing = False
         self.database.delay = self.broker.delay = 0.0
+        self.database.silent = self.broker.silent = False
         for armed in self.points.iterdir():
             if not armed.name.startswith(".") and ".taken-" not in armed.name:
                 armed.unlink(missing_ok=True)

@@ -34,6 +34,17 @@ def test_16_a_worker_told_to_stop_leaves_no_run_to_its_lease(arena: Arena) -> No
         assert effects(arena.journal)["effect", arena.keys[run]] == 1
 
 
+def test_24_bells_that_come_again_while_the_call_runs_start_nothing(arena: Arena) -> None:
+    run = arena.submit(linger=arenas.LEASE + 4)
+    arena.waits(run)
+    arena.decide_all()
+    eventually(lambda: effects(arena.journal)["effect", arena.keys[run]] == 1, what="the tool's effect")
+    arena.ring_again(times=6)
+    assert arena.ends(run) == "succeeded"
+    assert arena.ask("SELECT fence, crashes FROM agents_run WHERE id = %s", run) == [(2, 0)]
+    assert effects(arena.journal)["effect", arena.keys[run]] == 1
+
+
 def test_42_and_43_cancelled_while_it_is_approved(arena: Arena) -> None:
     for _ in range(6):
         run = arena.submit()

@@ -1,4 +1,4 @@
-"""A TCP proxy that the tests own: what runs through it can be cut, refused and slowed down."""
+"""A TCP proxy that the tests own: what runs through it can be cut, refused, slowed down and held back."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class Wire:
         self._open = True
         self.refusing = False
         self.delay = 0.0
+        # Everybody stays connected, and nobody is answered: a server that hangs, a network that lost its way.
+        self.silent = False
         threading.Thread(target=self._accept, name="wire", daemon=True).start()
 
     @property
@@ -78,7 +80,10 @@ class Wire:
 
     def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
         while True:
-            for source in select.select([near, far], [], [], 60)[0]:
+            ready = select.select([near, far], [], [], 60)[0]
+            while self.silent and self._open:
+                time.sleep(0.05)
+            for source in ready:
                 try:
                     data = source.recv(65536)
                     if not data:

@@ -6,7 +6,6 @@ AISVS 9.1.3 (one switch halts all agents), 9.6.1 (inference and outputs), 9.6.3 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
@@ -206,23 +205,19 @@ def test_a_model_that_sends_nothing_is_given_up_too() -> None:
     assert interruptible.wait_for(lambda _closers: "in time", lambda: False) == "in time"
 
 
-def test_when_nobody_can_be_asked_what_is_in_hand_is_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(_mine: object) -> None:
-        raise DatabaseError
-
+def test_when_nobody_can_be_asked_what_is_in_hand_is_stopped(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     run = bench.submit("hello")
     with transaction.atomic():
         held = lease.claim(run.id, "w")
     assert held is not None
-    beating = pulse._Pulse()
-    beating._held = {held}
-    monkeypatch.setattr(pulse, "look_after", away)
-    beating._heard = time.monotonic()
-    beating._look()
     assert not held.stop()
-    beating._heard -= lease.lease_time().total_seconds()
-    beating._look()
+    held.heard -= lease.lease_time().total_seconds()
+    pulse.look_after({held.run_id: held})
+    assert not held.stop()
+    held.heard -= lease.lease_time().total_seconds()
     assert held.stop()
+    assert held.stop()
+    assert caplog.text.count("has not answered for the length of a lease") == 1
 
 
 def test_a_switch_that_cannot_be_read_starts_nothing(bench: Bench) -> None:
