@@ -131,7 +131,8 @@ async def feed(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
     Refused in the handshake (403): nobody signed in, no member of the tenant, a page of another origin. Closed later
     with 4403 when the membership or its right to see all ends, 4401 with the session or the account, 4013 when the
-    browser reads too slowly (come back and catch up), 4008 for messages that are none of the protocol's.
+    browser was told to start afresh and says nothing more (come back and catch up),
+    4008 for messages that are none of the protocol's.
     Closed at once with 4429: too many sockets of one person in this process.
     """
     await receive()

@@ -40,9 +40,10 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 ACCESS_SECONDS = 2.0
+# For a word from a page that was told to start afresh: a heartbeat and a little.
+ANSWER_SECONDS = 30.0
 _RETRY_SECONDS = 1.0
 _REMEMBERED = 500
-_READ_LIMIT = 2000
 _DATABASE_THREADS = 4
 _OFFERS_AT_ONCE = 100
 
@@ -82,7 +83,7 @@ class Feed:
         self.number = self.wanted = number
         self.recent.clear()
         for socket in self.sockets:
-            restart(socket, number)
+            socket.restart(number)
 
     def remembered_after(self, number: int) -> list[Frame] | None:
         """The entries after `number` if all of them are at hand."""
@@ -99,12 +100,6 @@ class Feed:
             for socket in self.sockets:
                 if socket.reader.sees_all:
                     socket.say(text)
-
-
-def restart(socket: Socket, number: int) -> None:
-    """Send `reset` to one socket."""
-    socket.sent_number = number
-    socket.say(encode({"type": "reset", "number": number}))
 
 
 class Hub:
@@ -175,7 +170,7 @@ class Hub:
         if frames is None:
             found = await self.query(live.entries_after, feed.tenant_id, socket.sent_number)
             if isinstance(found, live.Reset):
-                restart(socket, found.number)
+                socket.restart(found.number)
                 found = []
             frames = [frame_of(entry) for entry in found]
         for frame in frames:
@@ -273,6 +268,9 @@ class Hub:
         now = asyncio.get_running_loop().time()
         for feed in self._feeds.values():
             feed.show(feed.looks.drop_stale(now))
+            for socket in feed.sockets:
+                if socket.silent_since is not None and now - socket.silent_since > ANSWER_SECONDS:
+                    socket.close(Close.TRY_AGAIN)
         for tenant_id, number in (await self.query(live.latest_numbers, list(self._feeds))).items():
             self._wake(tenant_id, number)
 
@@ -288,11 +286,16 @@ class Hub:
             task.add_done_callback(self._tasks.discard)
 
     async def _read(self, feed: Feed) -> None:
-        """Read and publish until the feed stands where the last bell said."""
+        """Read and publish until the feed stands where the last bell said.
+
+        More at once than a page that comes back would be caught up with is a fresh start for all of them.
+        """
         try:
             while feed.number < feed.wanted:
-                found = await self.query(live.entries_after, feed.tenant_id, feed.number, _READ_LIMIT)
+                found = await self.query(live.entries_after, feed.tenant_id, feed.number)
                 if isinstance(found, live.Reset):
+                    # Among what is not read there may be the end of somebody's membership.
+                    await self._check(feed.sockets)
                     feed.reset(found.number)
                 elif found:
                     if any(entry["topic"] == FeedTopic.MEMBERSHIP for entry in found):

@@ -1,4 +1,10 @@
-"""One browser's socket, as the hub sees it: what it may read, what it was sent, and a bound on what it has not read."""
+"""One browser's socket, as the hub sees it: what it may read, what it was sent, and a bound on what it has not read.
+
+Note [Fallen behind]: who is sent more than the bound allows, because they read slowly or because very much happens at
+once, is told to start afresh by one `reset` in place of all that was queued. Then the socket is silent until the page
+says something, which a live one does at once; what it missed meanwhile is one more `reset`. So nobody's page is cut off
+by other people's work, and a browser that never reads costs no more than the bound until the hub closes its socket.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +24,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 MAX_QUEUED = 1024
 # Daphne takes whatever it is given, and kept 27 MB for a browser that never read. So a socket that says nothing
-# (no ping, no look) while this much was sent to it is closed; a live page says something every 25 s.
+# (no ping, no look) while this much was sent to it is sent no more; a live page says something every 25 s.
 MAX_UNANSWERED_BYTES = 1024 * 1024
 
 
@@ -57,6 +63,11 @@ def encode(message: dict[str, Any]) -> str:
     return orjson.dumps(message).decode()
 
 
+def reset(number: int) -> str:
+    """The text that tells a page to load its data afresh and to go on from `number`."""
+    return encode({"type": "reset", "number": number})
+
+
 def frame_of(entry: dict[str, Any]) -> Frame:
     """Encode a feed entry (see `live.entries_after`)."""
     veiled = {"type": "entry", "number": entry["number"], "topic": "other", "id": "", "facts": {}, "at": entry["at"]}
@@ -80,9 +91,17 @@ class Socket:
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     unanswered: int = 0
     closing: int | None = None
+    # The moment of the event loop's clock since which nothing is sent, and the number of the reset that came last.
+    silent_since: float | None = None
+    _reset_number: int = 0
     # A queue of asyncio's costs a tenth of a delivery more: it looks its loop up at each wait.
     _waiting: deque[str] = field(default_factory=deque)
     _wanted: asyncio.Future[None] | None = None
+
+    def restart(self, number: int) -> None:
+        """Tell the page to start afresh."""
+        self.sent_number = number
+        self.say(reset(number))
 
     def offer(self, frame: Frame) -> None:
         """Queue an entry unless it was sent already."""
@@ -91,15 +110,23 @@ class Socket:
             self.say(frame.for_reader(self.reader))
 
     def say(self, text: str) -> None:
-        """Queue a text; a reader that is too slow is closed instead, and must come back and catch up."""
-        if self.closing is not None:
+        """Queue a text, unless the reader has fallen behind."""
+        if self.closing is not None or self.silent_since is not None:
             return
         self.unanswered += len(text)
         if self.unanswered > MAX_UNANSWERED_BYTES or len(self._waiting) >= MAX_QUEUED:
-            self.close(Close.TRY_AGAIN)
+            self._fall_silent()
         else:
             self._waiting.append(text)
             self._wake()
+
+    def _fall_silent(self) -> None:
+        """Put one `reset` in place of what is queued (see Note [Fallen behind])."""
+        self.silent_since = asyncio.get_running_loop().time()
+        self._reset_number = self.sent_number
+        self._waiting.clear()
+        self._waiting.append(reset(self.sent_number))
+        self._wake()
 
     def close(self, code: int) -> None:
         """Close at once, whatever is still queued."""
@@ -116,6 +143,10 @@ class Socket:
     def heard(self) -> None:
         """The browser said something, so it reads."""
         self.unanswered = 0
+        if self.silent_since is not None:
+            self.silent_since = None
+            if self.sent_number != self._reset_number:
+                self.restart(self.sent_number)
 
     async def write(self) -> None:
         """Send what is queued until the socket is closed."""

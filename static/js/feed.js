@@ -75,6 +75,8 @@ function receive(message) {
       break;
     case "reset":
       last = message.number;
+      // Nothing more comes to a page that fell behind until it says that it has read this far.
+      send({ type: "ping" });
       tell("reset", message);
       break;
     case "presence":

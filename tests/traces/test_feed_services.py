@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import socket
@@ -198,7 +199,7 @@ def test_a_killed_broker_delays_and_loses_nothing(web: Site) -> None:
     run_in_own_loop(test())
 
 
-def test_a_browser_that_never_reads_is_closed_and_holds_nobody_up(web: Site) -> None:
+def test_a_browser_that_never_reads_is_told_to_start_afresh_and_holds_nobody_up(web: Site) -> None:
     door = Door(web)
 
     async def test() -> None:
@@ -213,9 +214,17 @@ def test_a_browser_that_never_reads_is_closed_and_holds_nobody_up(web: Site) -> 
             assert (await entries(reader, start + 10_000, within=90))[-1] == start + 10_000
             assert await asyncio.to_thread(writer.wait, 120) == 0
         stuck.transport.resume_reading()
-        with pytest.raises(ConnectionClosed) as closed:
-            await entries(stuck, start + 10_000)
-        assert closed.value.rcvd is None or closed.value.rcvd.code == 4013
+        # What was kept for it is bounded, and ends with the reset. On a slow machine its patience may have ended too.
+        taken, found = 0, {"type": "hello"}
+        with contextlib.suppress(ConnectionClosed):
+            while found["type"] != "reset":
+                found = await frame(stuck)
+                taken += len(json.dumps(found))
+        if stuck.close_code is None:
+            await stuck.send('{"type": "ping"}')
+            assert (await entries(stuck, start + 10_000))[-1] == start + 10_000
+        assert stuck.close_code in {None, 4013}
+        assert taken < 2 * 1024 * 1024
 
     run_in_own_loop(test())
 

@@ -28,9 +28,10 @@ from tests.traces.sockets import Browser, session_of
 from traces import live
 from traces.consumers import past_middleware
 from traces.errors import ContentInFeed, NoTransaction
+from traces.feed_access import Reader
 from traces.kinds import FeedTopic
 from traces.models import FeedEntry, TenantHead
-from traces.sockets import Close
+from traces.sockets import MAX_QUEUED, Close, Frame, Socket, encode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -175,6 +176,128 @@ def test_entries_that_retention_forgot_mean_a_fresh_start(cast: Cast) -> None:
     found = live.entries_after(cast.acme.pk, 3)
     assert isinstance(found, list)
     assert [entry["number"] for entry in found] == [4, 5]
+
+
+def at_once(tenant_id: int, count: int, last: dict[str, Any] | None = None) -> None:
+    """So many entries in one transaction, behind the notifier's back; the last one may be another."""
+    head, _ = TenantHead.objects.get_or_create(tenant_id=tenant_id)
+    common = {"tenant_id": tenant_id, "at": datetime.fromisoformat("2026-03-02T09:30:00+00:00")}
+    entry = {"topic": "gate", "subject_id": "g"}
+    first = head.feed_number + 1
+    rows = [FeedEntry(number=first + place, **common, **entry) for place in range(count)]
+    for name, value in (last or {}).items():
+        setattr(rows[-1], name, value)
+    with transaction.atomic(durable=True):
+        FeedEntry.objects.bulk_create(rows)
+        TenantHead.objects.filter(pk=head.pk).update(feed_number=head.feed_number + count)
+
+
+def test_two_thousand_entries_at_once_are_one_fresh_start_for_every_browser(cast: Cast) -> None:
+    sessions = [session_of(cast.rita), session_of(cast.adam), session_of(cast.alice)]
+
+    async def test() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            browsers = [await stack.enter_async_context(Browser(each, cast.acme.pk)) for each in sessions]
+            assert [(await each.next())["type"] for each in browsers] == ["hello"] * 3
+            await off_loop(at_once, cast.acme.pk, 2000)
+            assert [await each.next() for each in browsers] == [{"type": "reset", "number": 2000}] * 3
+            await off_loop(announce, cast.acme.pk, 1)
+            assert [(await each.next())["number"] for each in browsers] == [2001] * 3
+
+    run(test)
+
+
+def test_who_was_removed_among_two_thousand_entries_hears_no_more(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("traces.hub.ACCESS_SECONDS", 3600)
+    rita, adam = session_of(cast.rita), session_of(cast.adam)
+
+    async def test() -> None:
+        async with Browser(rita, cast.acme.pk) as one, Browser(adam, cast.acme.pk) as two:
+            assert [(await each.next())["type"] for each in (one, two)] == ["hello", "hello"]
+            await off_loop(_revoke, cast)
+            await off_loop(at_once, cast.acme.pk, 2000, {"topic": "membership"})
+            assert await one.next() == {"type": "closed", "code": Close.NO_MEMBER}
+            assert await two.next() == {"type": "reset", "number": 2000}
+
+    run(test)
+
+
+def test_a_page_that_reads_too_slowly_starts_afresh_and_goes_on_as_soon_as_it_speaks(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("traces.sockets.MAX_UNANSWERED_BYTES", 800)
+    session = session_of(cast.rita)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser, Browser(session, cast.acme.pk) as lively:
+            for each in (browser, lively):
+                assert (await each.next())["type"] == "hello"
+            for number in range(1, 16):
+                await off_loop(announce, cast.acme.pk, number)
+                assert (await lively.next())["number"] == number
+                await lively.say({"type": "ping"})
+                assert (await lively.next())["type"] == "pong"
+            behind = await browser.until(lambda frame: frame["type"] == "reset")
+            assert behind["number"] < 15
+            await browser.say({"type": "ping"})
+            assert await browser.next() == {"type": "reset", "number": 15}, "what it missed, and nothing in between"
+            assert (await browser.next()) == {"type": "pong", "number": 15}
+            await off_loop(announce, cast.acme.pk, 16)
+            assert [(await each.next())["number"] for each in (browser, lively)] == [16, 16]
+
+    run(test)
+
+
+def test_a_page_that_missed_nothing_is_not_told_twice(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("traces.sockets.MAX_UNANSWERED_BYTES", 200)
+    session = session_of(cast.rita)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            await browser.next()
+            for number in range(1, 3):
+                await off_loop(announce, cast.acme.pk, number)
+            assert await browser.until(lambda frame: frame["type"] == "reset") == {"type": "reset", "number": 2}
+            await browser.say({"type": "ping"})
+            assert await browser.next() == {"type": "pong", "number": 2}
+
+    run(test)
+
+
+def test_a_page_that_fell_behind_and_says_nothing_is_closed(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("traces.sockets.MAX_UNANSWERED_BYTES", 300)
+    monkeypatch.setattr("traces.hub.ANSWER_SECONDS", 0)
+    session = session_of(cast.rita)
+
+    async def test() -> None:
+        async with Browser(session, cast.acme.pk) as browser:
+            await browser.next()
+            for number in range(1, 4):
+                await off_loop(announce, cast.acme.pk, number)
+            closed = await browser.until(lambda frame: frame["type"] == "closed")
+            assert closed["code"] == Close.TRY_AGAIN
+
+    run(test)
+
+
+def test_what_waits_for_a_line_that_takes_nothing_is_bounded() -> None:
+    reader = Reader(1, 1, "Rita", "", "", sees_all=True)
+
+    async def stuck(_message: dict[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+    async def test() -> None:
+        socket = Socket(reader, stuck)
+        writing = asyncio.ensure_future(socket.write())
+        for number in range(1, 5 * MAX_QUEUED):
+            socket.offer(Frame(number, "x", "x", None))
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        assert [*socket._waiting] == [encode({"type": "reset", "number": MAX_QUEUED + 2})]
+        assert socket.closing is None
+        writing.cancel()
+
+    run_in_own_loop(test())
 
 
 def test_a_lost_bell_is_made_up_for(cast: Cast) -> None:
