@@ -157,13 +157,14 @@ def pending(bench: Bench) -> None:
 
 
 def feed(bench: Bench) -> None:
-    """One entry to 1, 100 and 1,000 sockets of one web process."""
-    with bench.site("web", "worker", "beat", ROUTEKIT_SOCKETS_PER_PERSON="1000") as site:
+    """One entry to 1, 100 and 1,000 sockets of one web process; and how these come back when all were cut off."""
+    with bench.site("web", "worker", "beat", ROUTEKIT_SOCKETS_PER_PERSON="2000") as site:
         with psycopg.connect(site.environment["DATABASE_URL"]) as database:
             row = database.execute("SELECT id FROM tenancy_tenant WHERE slug = 'acme'").fetchone()
         assert row is not None
         for count in (1, 100, 1000):
             line("feed", {**sockets.latency(site, row[0], count), "load": round(os.getloadavg()[0], 1)})
+        line("feed, all come back", {**sockets.reconnection(site, row[0], 1000), "load": round(os.getloadavg()[0], 1)})
 
 
 def steps(bench: Bench) -> None:

@@ -28,6 +28,9 @@ from tests.traces.wire import PING, PONG, Wire, frame, frames
 EVENTS = 50
 PAUSE = 0.2
 OPENING_AT_ONCE = 25
+# Threads that come back: as many as a process can keep waiting, so that the server is what is waited for.
+RETURNING_AT_ONCE = 250
+MISSED = 20
 PATIENCE = 30.0
 # asm/socket.h; Python has no name for it. The stamp is a `struct timespec`.
 SO_TIMESTAMPNS = 35
@@ -96,10 +99,14 @@ def _stamp(notes: Sequence[tuple[int, int, bytes]]) -> float:
     return float(seconds + nanoseconds / 1e9)
 
 
+def _headers(site: Site) -> dict[str, str]:
+    return {"Cookie": f"sessionid={site.sign_in('rita').cookies['sessionid']}"}
+
+
 @contextlib.contextmanager
 def _audience(site: Site, tenant: int, count: int) -> Iterator[Audience]:
     """Rita's sockets, each of them past its hello."""
-    headers = {"Cookie": f"sessionid={site.sign_in('rita').cookies['sessionid']}"}
+    headers = _headers(site)
     wires = [Wire(site.url, f"/ws/feed/?tenant={tenant}", headers) for _ in range(count)]
     with contextlib.ExitStack() as opened, ThreadPoolExecutor(OPENING_AT_ONCE) as pool:
 
@@ -126,6 +133,14 @@ def _announcer(site: Site, tenant: int) -> Iterator[subprocess.Popen[bytes]]:
         process.stdout.readline()
         yield process
         process.stdin.close()
+
+
+def _announced(process: subprocess.Popen[bytes]) -> int:
+    """Commit one entry; its number."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"go\n")
+    return int(json.loads(process.stdout.readline())["number"])
 
 
 def _entry(process: subprocess.Popen[bytes], audience: Audience) -> tuple[list[float], list[float]]:
@@ -166,3 +181,29 @@ def latency(site: Site, tenant: int, count: int) -> dict[str, Any]:
     told = {"sockets": count, "p50_ms": percentile(read, 50), "p99_ms": percentile(read, 99)}
     kernel = {"kernel_p50_ms": percentile(arrived, 50), "kernel_p99_ms": percentile(arrived, 99)}
     return {**told, **kernel, "web_cpu_ms": cpu}
+
+
+def reconnection(site: Site, tenant: int, count: int) -> dict[str, Any]:
+    """All sockets drop, miss twenty entries and come back at one moment: seconds until each has read the last of them.
+
+    No browser waits first, as the site's own script would. Connections are opened by 250 threads of this process.
+    """
+    headers = _headers(site)
+    with _announcer(site, tenant) as process:
+        with _audience(site, tenant, count):
+            first = _announced(process)
+        for _ in range(MISSED):
+            last = _announced(process)
+        begun = time.monotonic()
+
+        def come_back(_socket: int) -> float:
+            with Wire(site.url, f"/ws/feed/?tenant={tenant}&after={first}", headers) as wire:
+                end = f'{{"type":"entry","number":{last},'.encode()
+                if end not in wire.until(end):
+                    message = f"a socket that came back did not hear of entry {last}: {wire.heard[-200:]!r}"
+                    raise ConnectionError(message)
+                return time.monotonic() - begun
+
+        with ThreadPoolExecutor(RETURNING_AT_ONCE) as pool:
+            took = list(pool.map(come_back, range(count)))
+    return {"sockets": count, "missed": MISSED, "p50_s": percentile(took, 50), "p99_s": percentile(took, 99)}
