@@ -1,9 +1,17 @@
 """Who may do what in which tenant. Pairs: `check_x` raises, `can_x` answers.
 
 A stranger to a tenant is told that there is nothing (404); a member without the capability is told so (403).
+
+Note [Once a page]: a page that only shows asks a dozen times what one person may do in one tenant. The answer is read
+once in such a request and forgotten with it. What changes something, and whatever runs outside of a request, reads it
+each time; and nothing that is held is ever remembered.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
@@ -23,14 +31,33 @@ _MEMBERSHIP = Query(_active_membership)
 _HELD = Query(lambda: _active_membership().select_for_update(no_key=True, of=("self",)))
 
 
+_remembered: ContextVar[dict[tuple[int, int], Membership | None] | None] = ContextVar("memberships", default=None)
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Read each membership once in this block (see Note [Once a page]). Nothing in it may change memberships."""
+    token = _remembered.set({})
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
+
+
 def membership_of(user: User | AnonymousUser, tenant_id: int, *, hold: bool = False) -> Membership | None:
     """The user's membership in a tenant, read afresh: a role that was taken away a second ago is gone.
 
-    With `hold`, whoever wants to take or change it waits until this transaction has ended.
+    A page that only shows reads it once (see Note [Once a page]). With `hold`, whoever wants to take or change it waits
+    until this transaction has ended.
     """
     if not user.is_authenticated or not user.is_active:
         return None
-    return (_HELD if hold else _MEMBERSHIP).first(user=user.pk, tenant=tenant_id)
+    known = _remembered.get()
+    if hold or known is None:
+        return (_HELD if hold else _MEMBERSHIP).first(user=user.pk, tenant=tenant_id)
+    if (user.pk, tenant_id) not in known:
+        known[user.pk, tenant_id] = _MEMBERSHIP.first(user=user.pk, tenant=tenant_id)
+    return known[user.pk, tenant_id]
 
 
 def check_capability(

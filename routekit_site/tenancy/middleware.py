@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 
+from routekit_site.tenancy.access import remembering
 from routekit_site.tenancy.errors import NotAllowed, NotVisible
 from routekit_site.tenancy.models import Membership, User
 
 SESSION_KEY = "tenant_id"
+_SHOWS = frozenset({"GET", "HEAD"})
 
 
 class TenantRequest(HttpRequest):
@@ -47,7 +50,9 @@ class CurrentTenantMiddleware:
         chosen = request.session.get(SESSION_KEY)
         by_tenant = {membership.tenant_id: membership for membership in request.memberships}
         request.membership = by_tenant.get(chosen or 0) or next(iter(request.memberships), None)
-        return self.get_response(request)
+        # A stream is written after this, and reads afresh.
+        with remembering() if request.method in _SHOWS else nullcontext():
+            return self.get_response(request)
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> None:
         """404 for a stranger, 403 for a member without the capability; Django renders both."""
