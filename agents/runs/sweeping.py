@@ -121,12 +121,21 @@ def _silent(now: datetime) -> list[UUID]:
     moments = {"now": now, "settled": now - GRACE, "lately": now - LATELY, "again_before": now - RING_AGAIN_AFTER}
     found: list[UUID] = [run for (run,) in _STARTABLE.rows(**moments)]
     if _full_sweep.due() and heartbeats.turn(heartbeats.FULL_SWEEP, now, ALL_AFTER):
-        return found + [run for query in (_CLOSED, _RELEASED) for (run,) in query.rows(**moments)]
+        return found + _among_all(moments)
     waiting = [run for (run,) in _LATELY_ANSWERED.rows(**moments)]
     if not waiting:
         return found
     still = set(ToolCall.objects.undecided(now).filter(run__in=waiting).values_list("run_id", flat=True))
     return found + [run for run in waiting if run not in still][:BATCH]
+
+
+def _among_all(moments: dict[str, datetime]) -> list[UUID]:
+    """The first batch of each kind of all runs that are answered; while there are more, the next sweep goes on."""
+    batches = [[run for (run,) in query.rows(**moments)] for query in (_CLOSED, _RELEASED)]
+    if any(len(batch) == BATCH for batch in batches):
+        heartbeats.leave_turn(heartbeats.FULL_SWEEP)
+        _full_sweep.hurry()
+    return [run for batch in batches for run in batch]
 
 
 class _Every:
@@ -142,6 +151,10 @@ class _Every:
             return False
         self._next = moment + self._seconds
         return True
+
+    def hurry(self) -> None:
+        """Let it be due at once."""
+        self._next = 0.0
 
 
 _full_sweep = _Every(15.0)

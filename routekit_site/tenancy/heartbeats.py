@@ -44,6 +44,11 @@ def turn(name: str, now: datetime, every: timedelta) -> bool:
     return bool(due.update(at=now)) or Heartbeat.objects.get_or_create(name=name, defaults={"at": now})[1]
 
 
+def leave_turn(name: str) -> None:
+    """Whoever asks next is to do it: there was more to do than one turn does."""
+    Heartbeat.objects.filter(name=name).delete()
+
+
 def failure_sign(tenant_id: int) -> str:
     """The name under which failed redactions of a tenant are marked."""
     return f"{_REDACTION_FAILED}{tenant_id}"

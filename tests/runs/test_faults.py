@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import socket
@@ -510,6 +511,23 @@ def test_a_run_that_was_answered_an_hour_ago_is_found_whatever_the_answer(
     bench.rung.clear()
     assert look_at_all() == 4
     assert set(bench.rung) == {run.pk for name, run in waiting.items() if name != "waits"}
+
+
+def test_a_look_at_all_runs_goes_on_while_there_are_more_than_one_look_rings_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "_full_sweep", sweeping._Every(3600.0))
+    run = bench.go(WRITE)
+    bench.decide(bench.gate(run), "reject")
+    an_hour_passes()
+    stored = bench.fresh(run)
+    copies = [copy.copy(stored) for _ in range(sweeping.BATCH)]
+    for number, each in enumerate(copies):
+        each.pk, each.idempotency_key = uuid.uuid4(), f"copy {number}"
+    Run.objects.bulk_create(copies)
+    assert runs.sweep() == sweeping.BATCH
+    assert runs.sweep() == 1
+    assert runs.sweep() == 0
 
 
 def test_a_look_at_all_runs_leaves_those_alone_of_which_something_is_undecided(
