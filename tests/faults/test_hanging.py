@@ -74,9 +74,8 @@ def test_a_tool_is_stopped_when_its_worker_hears_nothing_of_the_database_for_a_l
     eventually(lambda: effects(arena.journal)["effect", arena.keys[run]] == 1, what="the tool's effect")
     worker = arena.site.processes["worker"]
     arena.database.silent = True
-    eventually(
-        lambda: "is stopped: the database has not answered" in worker.log_text(), within=15, what="the call's end"
-    )
+    told = f"run {run} is stopped: the database has not answered"
+    eventually(lambda: told in worker.log_text(), within=15, what="the call's end")
     arena.database.silent = False
     arena.ends(run)
     ((outcome,),) = arena.ask("SELECT outcome FROM agents_toolcall WHERE run_id = %s", run)
