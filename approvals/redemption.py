@@ -22,7 +22,7 @@ PERMIT_SECONDS = 120
 
 @dataclass(frozen=True)
 class Drifted:
-    """The approval no longer holds; the gate is LAPSED and the call did not run.
+    """The approval no longer holds, and the call did not run; the gate is LAPSED, or stays SPENT where it was used.
 
     `change` is redacted and as documented in `docs/reference/presentation.md`: it goes into the gate that reopens this
     one. `denial` is today's verdict where that is a Deny: then there is nothing to ask a person, the call is denied.
