@@ -52,6 +52,11 @@ class Browser:
     async def __aexit__(self, *_error: object) -> None:
         await self._wire.disconnect(timeout=10)
 
+    async def greeted(self) -> Self:
+        """Wait until the socket has joined the feed; whoever names no number follows from here on, not from before."""
+        await self.until(lambda frame: frame["type"] == "hello")
+        return self
+
     async def say(self, message: dict[str, Any]) -> None:
         """Send one message."""
         await self._wire.send_to(text_data=json.dumps(message))

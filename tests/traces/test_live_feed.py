@@ -101,6 +101,7 @@ def test_a_burst_arrives_complete_and_in_order_at_every_browser(cast: Cast) -> N
 
     async def test() -> None:
         async with Browser(session, cast.acme.pk) as one, Browser(session, cast.acme.pk, 0) as two:
+            await one.greeted()
             thread = announce_in_thread(cast.acme.pk, 300)
             assert list(await asyncio.gather(numbers(one), numbers(two))) == [list(range(1, 301))] * 2
             await asyncio.to_thread(thread.join)
@@ -128,7 +129,8 @@ def test_who_comes_or_goes_while_entries_are_handed_round_makes_no_gap(
 
     async def test() -> None:
         async with contextlib.AsyncExitStack() as stack:
-            staying = [await stack.enter_async_context(Browser(session, cast.acme.pk)) for _ in range(8)]
+            arrived = [await stack.enter_async_context(Browser(session, cast.acme.pk)) for _ in range(8)]
+            staying = [await browser.greeted() for browser in arrived]
             thread = announce_in_thread(cast.acme.pk, 120)
             _, _, *found = await asyncio.gather(passing(30), passing(30), *(numbers(each, 120) for each in staying))
             assert found == [list(range(1, 121))] * 8
