@@ -18,7 +18,7 @@ from django.conf import settings
 
 from agents.sandbox import door, syscalls
 from agents.sandbox.call import SandboxCall
-from agents.sandbox.errors import PermitError, SandboxUnavailableError
+from agents.sandbox.errors import PermitError, PermitExpiredError, SandboxUnavailableError
 from agents.sandbox.outcome import Failed, FailureKind, Outcome, Succeeded, Tier, Violation
 from agents.sandbox.policy import SandboxPolicy
 from agents.sandbox.probing import probe
@@ -192,7 +192,9 @@ def _run(job: Job, stop: Callable[[], bool]) -> Outcome:
         with span("tool.run", tool=call.tool, run=str(job.permit.run_id), call=call.call_id):
             return door.run(job.permit, call, job.policy, cancelled=lambda: stop() or job.isolated(), now=job.now())
     except PermitError as error:
-        return Failed(FailureKind.REFUSED, str(error), retryable=False, tier=Tier.T0, started=False)
+        # Being late is not being wrong: the next try looks at the approval again, and gets a permit of its own.
+        late = isinstance(error, PermitExpiredError)
+        return Failed(FailureKind.REFUSED, str(error), retryable=late, tier=Tier.T0, started=False)
     except SandboxUnavailableError as error:
         return Failed(FailureKind.SANDBOX_ERROR, str(error), retryable=True, tier=Tier.T0, started=False)
     except OSError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import rfc8785
 
-from agents.sandbox.errors import PermitError
+from agents.sandbox.errors import PermitError, PermitExpiredError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,8 @@ class SpentPermits:
         """Check that `permit` is for exactly `call`, and use it up.
 
         Raises:
-            PermitError: another call, tool or other arguments; expired; or used before.
+            PermitError: another call, tool or other arguments; or used before.
+            PermitExpiredError: too late.
         """
         if permit.call_id != call.call_id or permit.tool != call.tool:
             raise PermitError("The permit is for another call; nothing was run.")
@@ -91,7 +92,7 @@ class SpentPermits:
         if permit.arguments_digest != digest:
             raise PermitError("The arguments are not those that were approved; nothing was run.")
         if permit.expires_at <= now:
-            raise PermitError("The permit has expired; nothing was run. Ask for approval again.")
+            raise PermitExpiredError("The permit has expired; nothing was run. Ask for approval again.")
         with self._lock:
             if len(self._spent) >= self._sweep_at:
                 self._spent = {key: until for key, until in self._spent.items() if until > now}

@@ -16,6 +16,10 @@ class PermitError(SandboxError):
     """The permit does not allow this call; nothing was run."""
 
 
+class PermitExpiredError(PermitError):
+    """The permit's time was over before the sandbox was ready; nothing was run."""
+
+
 class SandboxUnavailableError(SandboxError):
     """The sandbox's processes could not be started; nothing was run."""
 

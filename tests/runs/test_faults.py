@@ -25,7 +25,7 @@ from agents.runs import lease, pulse, sweeping
 from agents.sandbox import door, launch
 from agents.sandbox.outcome import Succeeded, Tier
 from agents.states import CallState, RunState
-from approvals import gates, rules
+from approvals import gates, redemption, rules
 from approvals.models import ApprovalGate, ApprovalGateQuerySet, Decision
 from approvals.states import GateState
 from approvals.types import AllowanceMode
@@ -270,6 +270,11 @@ def no_subprocess(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(launch, "python", lambda: "/nonexistent/python")
 
 
+def no_time(patch: pytest.MonkeyPatch) -> None:
+    """By the time that the sandbox is ready, the permit has run out."""
+    patch.setattr(redemption, "PERMIT_SECONDS", 0)
+
+
 def raising(error: Exception) -> Callable[..., Any]:
     """A function that raises this."""
 
@@ -279,7 +284,7 @@ def raising(error: Exception) -> Callable[..., Any]:
     return refuse
 
 
-@pytest.mark.parametrize("lack", [no_sockets, no_descriptors, no_subprocess])
+@pytest.mark.parametrize("lack", [no_sockets, no_descriptors, no_subprocess, no_time])
 def test_a_call_for_which_the_machine_lacks_something_has_not_started(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, settings: Any, lack: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
