@@ -113,6 +113,10 @@ def _step(held: Held) -> bool:
     if pulse.leaving():
         ending.release(held, "the worker is stopping")
         return False
+    if held.lost.is_set():
+        # Whoever counts a run as lost (see Note [Silence] in `lease`) stops all that it begins: it is begun anew.
+        ending.release(held, "the database did not answer for the length of a lease")
+        return False
     known = held.taken_over() or Known(*look(held))
     check_halt(held, known.run)
     integrity.check_run(known.run)

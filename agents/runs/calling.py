@@ -283,10 +283,10 @@ def _store(held: Held, case: Case, results: Sequence[tuple[Begun, Outcome]]) -> 
         run, now = lock(held)
         faults.point("outcome.before_commit")
         event = 0
-        cut_off = [begun for begun, outcome in results if _cut_off(held, run, outcome)]
-        results = [(begun, outcome) for begun, outcome in results if begun not in cut_off]
-        for begun in cut_off:
-            facts = {"tool": begun.planned.call.tool, "stopped_by": "the kill switch"}
+        cut_off = [(begun, cause) for begun, outcome in results if (cause := _cut_off(held, run, outcome))]
+        results = [(begun, outcome) for begun, outcome in results if not _cut_off(held, run, outcome)]
+        for begun, cause in cut_off:
+            facts = {"tool": begun.planned.call.tool, "stopped_by": cause}
             event = journal.note(run.id, EventKind.NOTE, facts, now=now, call=begun.planned.call)
         for begun, outcome in results:
             if not _started(outcome):
@@ -310,10 +310,13 @@ def _store(held: Held, case: Case, results: Sequence[tuple[Begun, Outcome]]) -> 
     return True
 
 
-def _cut_off(held: Held, run: Run, outcome: Outcome) -> bool:
-    """Whether the kill switch killed this call. It stays RUNNING, and is sorted out like one of a lost worker."""
-    killed = isinstance(outcome, Failed) and outcome.kind is FailureKind.CANCELLED
-    return killed and held.halted.is_set() and run.cancel_requested_at is None
+def _cut_off(held: Held, run: Run, outcome: Outcome) -> str:
+    """What killed this call, where nobody called its run off; it stays RUNNING, like one that a lost worker left."""
+    if not isinstance(outcome, Failed) or outcome.kind is not FailureKind.CANCELLED or run.cancel_requested_at:
+        return ""
+    if held.halted.is_set():
+        return "the kill switch"
+    return "a database that did not answer" if held.lost.is_set() else ""
 
 
 def _again_in(begun: Begun, outcome: Outcome, runtime: RuntimeDefaults) -> float | None:
