@@ -157,6 +157,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"visibility_timeout": 6 * 3600, "socket_timeout": 5} if REDIS_URL else {"polling_interval": 0.005}
 )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A Redis that is full refuses what a worker says as it starts, and would else end it.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_BACKEND = None
 CELERY_TASK_ACKS_LATE = False
