@@ -72,7 +72,7 @@ def say(gate_id: uuid.UUID, user: User, kind: RemarkKind, words: str, *, key: st
         NotVisible, NotAllowed, OwnRun: see `check_remark`.
         WordsMissing, WordsTooLong, BadBallot: no words, more than 4,000 characters, or no key of a form of ours.
         SecretTyped: the words hold what looks like a live key or password.
-        KeyReused: the key came with a remark about another call.
+        KeyReused: the key came with other words, or about another call.
         NotWaiting: nobody has to decide about the call any more, or 50 remarks were made about it.
         NothingAsked: an answer, and no question is open.
     """
@@ -81,13 +81,14 @@ def say(gate_id: uuid.UUID, user: User, kind: RemarkKind, words: str, *, key: st
         raise NotVisible
     check_remark(user, gate, kind)
     _check_words(words, key)
+    text = str(redact(gate.tenant_id, words.strip()))
     earlier = Remark.objects.filter(author=user, key=key).first()
     if earlier is not None:
-        if (earlier.gate_id, earlier.kind) != (gate.pk, kind):
-            raise KeyReused
+        if (earlier.gate_id, earlier.kind, earlier.text) != (gate.pk, kind, text):
+            raise KeyReused("This form was sent before, with other words. Reload the page and write these again.")
         return earlier
     _check_open(gate, now)
-    remark = Remark(gate=gate, kind=kind, author=user, at=now, text=str(redact(gate.tenant_id, words.strip())), key=key)
+    remark = Remark(gate=gate, kind=kind, author=user, at=now, text=text, key=key)
     if kind == RemarkKind.ANSWER:
         remark.answers = _open_question(gate)
     _save(remark)

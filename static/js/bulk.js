@@ -1,7 +1,7 @@
 // Several calls with one reason: each goes the way of a single decision, and each outcome is reported by itself.
 
 import { gathered } from "./later.js";
-import { on, rowOf } from "./rows.js";
+import { all, current, isOpen, on, rowOf } from "./rows.js";
 import { postForm } from "./server.js";
 
 const LATER = 200;
@@ -73,15 +73,24 @@ function ask(kind) {
   document.getElementById("bulk-reason").focus();
 }
 
+// What was pressed is hidden now: back to the list.
+function toList() {
+  (current() ?? all().find(isOpen))?.querySelector("a").focus({ preventScroll: true });
+}
+
 export function startBulk(whenDecided) {
   decided = whenDecided;
   list.addEventListener("change", show);
   on("change", gathered(show, LATER));
+  sheet.addEventListener("close", () => {
+    if (bar.hidden) toList();
+  });
   bar.addEventListener("click", (event) => {
     const kind = event.target.closest("[data-bulk]")?.dataset.bulk;
     if (kind === "clear") {
       for (const row of picked()) row.querySelector(".pick").checked = false;
       show();
+      toList();
     } else if (kind) {
       ask(kind);
     }

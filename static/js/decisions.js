@@ -80,19 +80,23 @@ function preset(event) {
   reason.focus();
 }
 
+// The keys of the fields in the bar: Ctrl+Enter sends what is typed, Escape puts it away.
 function inReason(event) {
-  if (event.target.name === "answer") {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.repeat) return;
+  const way = event.target.closest("details[data-way]");
+  const isSent = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat;
+  if (event.key === "Escape" && (way || event.target.form === form)) {
+    if (way) {
+      closeWay(way);
+    } else {
+      showReason(false);
+      form.querySelector(".refuse").focus();
+    }
+  } else if (isSent && event.target.matches("textarea")) {
     event.preventDefault();
-    respond();
-  } else if (event.target.form !== form) {
+    if (event.target.name === "answer") respond();
     // A question to the submitter is no decision.
-  } else if (event.key === "Escape") {
-    showReason(false);
-    form.querySelector(".refuse").focus();
-  } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat) {
-    event.preventDefault();
-    if (isArmed()) send("reject");
+    else if (event.target.form !== form) event.target.form.requestSubmit();
+    else if (isArmed()) send("reject");
   }
 }
 
@@ -113,9 +117,19 @@ function respond() {
 export function openWay(name) {
   const way = actions()?.querySelector(`details[data-way="${name}"]`);
   if (!way) return;
-  way.open = !way.open;
+  if (way.open) {
+    closeWay(way);
+    return;
+  }
+  way.open = true;
   disarm();
-  if (way.open) way.querySelector("textarea").focus();
+  way.querySelector("textarea").focus();
+}
+
+function closeWay(way) {
+  way.open = false;
+  disarm();
+  way.querySelector("summary").focus();
 }
 
 async function say(event) {
@@ -125,7 +139,9 @@ async function say(event) {
   const { status, body } = await postForm(sent.action, Object.fromEntries(new FormData(sent)));
   if (status === 200) {
     sent.reset();
-    sent.closest("details").open = false;
+    // The same key again would be the same question sent twice.
+    sent.elements.idempotency_key.value = crypto.randomUUID();
+    closeWay(sent.closest("details"));
     toast("Asked. The answer appears with the call.");
   } else {
     toast(body.error ?? "That did not work. Nothing was asked.", { bad: true });

@@ -95,7 +95,10 @@ export function startFilters() {
   text.addEventListener("keydown", (event) => {
     if (event.key === "Escape") text.blur();
   });
-  document.querySelector("[data-clear-filter]").addEventListener("click", () => use("", ""));
+  document.querySelector("[data-clear-filter]").addEventListener("click", () => {
+    use("", "");
+    text.focus();
+  });
   snoozedLine.querySelector("button").addEventListener("click", () => {
     showSnoozed = !showSnoozed;
     apply();

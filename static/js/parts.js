@@ -22,6 +22,12 @@ function keepOpen(old, fresh) {
   }
 }
 
+// The reader goes on where they were; where that is gone, at how the call ended, or at what it is.
+function refocus(focused, copy, present) {
+  const same = focused.id && copy.querySelector(`#${CSS.escape(focused.id)}`);
+  (same || copy.querySelector(".outcome") || present.querySelector("#sentence")).focus({ preventScroll: true });
+}
+
 // Replaces the parts that differ; true when the action bar was one of them.
 export function refreshParts(present, fresh) {
   let acted = false;
@@ -35,10 +41,10 @@ export function refreshParts(present, fresh) {
     const copy = adopt(found);
     keepTyped(old, copy);
     keepOpen(old, copy);
-    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
     old.replaceWith(copy);
     seen.set(copy, source);
-    if (focused) copy.querySelector(`#${CSS.escape(focused)}`)?.focus();
+    if (focused) refocus(focused, copy, present);
     acted ||= part === "#actions";
   }
   present.dataset.state = fresh.dataset.state;

@@ -154,7 +154,9 @@ function decided(id, { kind, state }) {
   // One's own decision opens the next call; somebody else's is shown where it was read.
   if (kind && wasCurrent) {
     const next = rows.neighbour(1) ?? rows.neighbour(-1);
-    if (next) rows.select(next, { focus: list.contains(document.activeElement) });
+    // Whoever decided from the list or from the call is on the next row; whoever types elsewhere stays there.
+    const isHere = [list, pane].some((part) => part.contains(document.activeElement));
+    if (next) rows.select(next, { focus: isHere });
     else detail.refreshActions(row);
   } else if (wasCurrent) {
     detail.refreshActions(row);

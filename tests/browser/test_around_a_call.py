@@ -121,3 +121,35 @@ def test_it_all_works_without_scripts_and_for_everybody(
     rita.click("text=Send the answer")
     expect(rita.locator(".outcome")).to_contain_text("answered")
     assert re.search(r"answered", alice.state(gate))
+
+
+def test_two_questions_are_two_questions_and_ctrl_enter_sends_them(
+    live_queue: Callable[..., Page], alice: Developer
+) -> None:
+    rita = live_queue()
+    (gate,) = alice.ask(WRITE)
+    select(rita, gate)
+    for words in ("Who is Anna?", "Who is Bob?"):
+        rita.keyboard.press("q")
+        expect(rita.locator("#question")).to_be_focused()
+        rita.keyboard.type(words)
+        rita.keyboard.press("Control+Enter")
+        expect(rita.locator("[data-remarks]")).to_contain_text(words)
+        # The field is gone; whoever works by keyboard is where it was opened.
+        expect(rita.locator('[data-way="ask"] summary')).to_be_focused()
+    expect(rita.locator("[data-remarks] li")).to_have_count(2)
+
+
+def test_escape_puts_away_what_a_key_has_opened(live_queue: Callable[..., Page], alice: Developer) -> None:
+    rita = live_queue()
+    (gate,) = alice.ask(WRITE)
+    select(rita, gate)
+    for key, way in (("m", "respond"), ("q", "ask")):
+        rita.keyboard.press(key)
+        rita.keyboard.type("half a thought")
+        rita.keyboard.press("Escape")
+        expect(rita.locator(f'[data-way="{way}"]')).not_to_have_attribute("open", "")
+        expect(rita.locator(f'[data-way="{way}"] summary')).to_be_focused()
+    # What was typed is there when it is opened again.
+    rita.keyboard.press("m")
+    expect(rita.locator("#answer")).to_have_value("half a thought")

@@ -41,9 +41,12 @@ def test_a_key_meant_for_a_next_call_that_there_is_not_decides_nothing(
     # Opening and closing the other ways to deal with it moves the bar as well.
     for key in ("m", "q"):
         rita.keyboard.press(key)
-        rita.keyboard.press("Escape")
         rita.locator("h2#sentence").click()
         rita.keyboard.press(key)
+        rita.keyboard.press("a")
+        armed(rita)
+        rita.keyboard.press(key)
+        rita.keyboard.press("Escape")
         rita.keyboard.press("a")
         armed(rita)
     assert alice.state(gate) == "pending"

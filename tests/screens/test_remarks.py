@@ -57,6 +57,9 @@ def test_the_same_form_sent_twice_is_one_remark(client_of: ClientOf, house: Hous
         assert say(rita, opened, "question", "Why?", idempotency_key="one").status_code == 200
     assert Remark.objects.count() == 1
     assert say(rita, house.open(), "question", "Why?", idempotency_key="one").status_code == 409
+    # Other words under the same key would be lost without a word.
+    assert say(rita, opened, "question", "And why now?", idempotency_key="one").status_code == 409
+    assert Remark.objects.count() == 1
 
 
 @pytest.mark.parametrize(
