@@ -37,6 +37,8 @@ __all__ = [
 
 VERSION = 1
 _LARGE_CHARACTERS = 20_000
+_SENTENCE_CHARACTERS = 400
+_STEP_CHARACTERS = 500
 _MARK_DIGITS = 16
 _SIDES = ("before", "after")
 
@@ -124,7 +126,7 @@ def present(
         renderer = renderer_of(tenant_id)
         data = {
             "tool": {"name": tool, "description": visible(manifest.description)},
-            "sentence": renderer.text(sentence).as_dict(),
+            "sentence": renderer.text(sentence, most=_SENTENCE_CHARACTERS).as_dict(),
             **_call_sections(renderer, arguments, manifest, context.verdict),
             **_context_sections(renderer, context),
             "version": VERSION,
@@ -215,7 +217,10 @@ def _context_sections(renderer: Renderer, context: PresentationContext) -> dict[
         "file": file_section(renderer, context.file_change) if context.file_change else None,
         "request": request_section(renderer, context.request) if context.request else None,
         "steps": [
-            {"title": renderer.text(step.title).as_dict(), "detail": renderer.text(step.detail).as_dict()}
+            {
+                "title": renderer.text(step.title).as_dict(),
+                "detail": renderer.text(step.detail, most=_STEP_CHARACTERS).as_dict(),
+            }
             for step in context.steps[-2:]
         ],
         "sandbox": [{"label": label, "text": renderer.text(text).as_dict()} for label, text in context.sandbox],

@@ -132,9 +132,13 @@ class Renderer:
         """A redacted copy of a JSON value."""
         return self._redactor.redact(value)
 
-    def text(self, raw: str, redacted: str | None = None) -> Block:
-        """A block of one text. `redacted` is what the redactor made of it in its place, where that is known."""
-        segments = segments_of(self.parts(raw, redacted))
+    def text(self, raw: str, redacted: str | None = None, *, most: int | None = None) -> Block:
+        """A block of one text, of which at most so many characters are shown.
+
+        `redacted` is what the redactor made of it in its place, where that is known.
+        """
+        parts = self.parts(raw, redacted)
+        segments = segments_of(parts if most is None else _beginning(parts, most))
         return Block(segments, len(raw), raw.count("\n") + (raw != "" and not raw.endswith("\n")))
 
     def value(self, raw: Any, redacted: Any) -> Block:
@@ -242,6 +246,21 @@ class Renderer:
             yield from key
             yield from self._json(raw, redacted, inner)
         yield Part(indent + brackets[1])
+
+
+def _beginning(parts: list[Part], most: int) -> Iterator[Part]:
+    """The parts up to so many shown characters, and how many more there are."""
+    left = most
+    for part in parts:
+        if part.label is not None:
+            if left > 0:
+                yield part
+            continue
+        if left > 0:
+            yield Part(part.raw[:left])
+        left -= len(part.raw)
+    if left < 0:
+        yield Part(f"… (+{-left} characters)")
 
 
 def segments_of(parts: Iterable[Part]) -> list[Segment]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from approvals.rendering import Part, Renderer, Segment, lines_of
+from approvals.rendering import Part, Renderer, Segment, lines_of, visible
 
 CONTEXT_LINES = 3
 # Line pairs above which the middle is shown as one replacement: the matcher is quadratic at worst.
@@ -52,7 +52,7 @@ def file_section(renderer: Renderer, change: FileChange) -> dict[str, Any]:
         "added": sum(line["op"] == "+" for line in lines),
         "removed": sum(line["op"] == "-" for line in lines),
         "lines": lines,
-        "note": " ".join(filter(None, [change.note, _end_note(change)])),
+        "note": renderer.redact(visible(" ".join(filter(None, [change.note, _end_note(change)])))),
     }
 
 

@@ -178,7 +178,7 @@ def _reply(run: Run, step: int, asked: _Asked, completion: Completion, answered:
         step=step,
         text_sealed=seal(completion.text),
         text_redacted=str(redact(run.tenant_id, completion.text)),
-        finish_reason=completion.finish_reason[:_MAX_REASON],
+        finish_reason=str(redact(run.tenant_id, completion.finish_reason))[:_MAX_REASON],
         input_tokens=completion.input_tokens,
         output_tokens=completion.output_tokens,
         started_at=asked.at,

@@ -37,6 +37,7 @@ from traces.redactors import redact
 _BY_PEOPLE = Q(state=CallState.REJECTED) | Q(state=CallState.FAILED, outcome="rejected")
 _REFUSED = Query(lambda: ToolCall.objects.filter(_BY_PEOPLE, run=slot("run")).in_order())
 _MAX_NAME = 100
+_MASKED_NAME = "masked"
 _MAX_CALL_ID = 200
 _MAX_REASON = 2000
 _MAX_RULE = 200
@@ -105,7 +106,8 @@ def judge_all(case: Case, proposed: Sequence[ProposedCall]) -> list[Proposal]:
         return []
     earlier = _rejected(case.run)
     judged = [
-        _judge(case, call, call_id, earlier) for call, call_id in zip(proposed, _unique_ids(proposed), strict=True)
+        _judge(case, call, call_id, earlier)
+        for call, call_id in zip(proposed, _unique_ids(case, proposed), strict=True)
     ]
     asked = [each for each in judged if isinstance(each, _Asked)]
     verdicts = iter(chains.together([case.link(each.manifest, each.facts.arguments, each.alone) for each in asked]))
@@ -165,13 +167,18 @@ def _word(judgement: Judgement) -> str:
             return code
 
 
-def _unique_ids(proposed: Sequence[ProposedCall]) -> list[str]:
-    """The model's call ids, made unique and short: a server may send none, or one twice."""
+def _unique_ids(case: Case, proposed: Sequence[ProposedCall]) -> list[str]:
+    """The model's call ids, made unique and short: a server may send none, or one twice, or a value in place of one."""
     ids: list[str] = []
     for position, call in enumerate(proposed):
-        name = _text(call.call_id)[: _MAX_CALL_ID - 12] or f"call_{position}"
+        name = _inert(case, _text(call.call_id), f"call_{position}")[: _MAX_CALL_ID - 12] or f"call_{position}"
         ids.append(name if name not in ids else f"{name}_{uuid.uuid4().hex[:8]}")
     return ids
+
+
+def _inert(case: Case, name: str, otherwise: str) -> str:
+    """A name that the model made up; `otherwise` where a part of it would be redacted: names are kept in clear."""
+    return name if redact(case.run.tenant_id, name) == name else otherwise
 
 
 def _text(text: str) -> str:
@@ -188,9 +195,10 @@ def _rejected(run: Run) -> dict[tuple[str, str], str]:
 
 
 def _judge(case: Case, call: ProposedCall, call_id: str, earlier: Mapping[tuple[str, str], str]) -> Proposal | _Asked:
-    key, tool = uuid.uuid4(), _text(call.tool)[:_MAX_NAME]
+    key, tool = uuid.uuid4(), _text(call.tool)
     manifest = _known(tool)
     if manifest is None:
+        tool = _inert(case, tool, _MASKED_NAME)[:_MAX_NAME]
         return _refused(key, call, call_id, tool, code="unknown_tool", problem=_no_such_tool(case, tool))
     try:
         arguments, mark = canonical_call(case, manifest, call.arguments)

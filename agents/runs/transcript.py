@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from routekit_site.tenancy.statements import Query, slot
 # What the model answered at one step, and what it is told of the calls in it.
 Answer = tuple[str, tuple[Told, ...]]
 
-_DETAIL = 500
+_RENDERED = 16_384  # characters of a result that are rendered anew with each call that is asked about
 
 _CALLS = Query(lambda: ToolCall.objects.filter(run=slot("run"), step__gt=slot("after")).in_order())
 _REPLIES = Query(lambda: ModelReply.objects.filter(run=slot("run"), step__gt=slot("after")).order_by("step"))
@@ -114,7 +115,11 @@ def _result_of(call: ToolCall, result: str) -> str:
 
 
 def latest_steps(run: Run) -> tuple[Step, ...]:
-    """The last two calls that came to something, for whoever is asked about the next one; texts are raw."""
+    """The last two calls that came to something, for whoever is asked about the next one.
+
+    Results are raw and whole, because cutting one could leave half of a value that nobody knows again; of a long one it
+    is the redacted copy.
+    """
     if not run.steps:
         return ()
     done = _LATEST.all(run=run.pk)
@@ -123,5 +128,6 @@ def latest_steps(run: Run) -> tuple[Step, ...]:
 
 def _step(call: ToolCall) -> Step:
     text = _raw_result(call)
-    cut = f"{text[:_DETAIL]}… (+{len(text) - _DETAIL} characters)" if len(text) > _DETAIL else text
-    return Step(title=f"{call.tool}: {call.state}", detail=cut)
+    if len(text) > _RENDERED:
+        text = json.dumps(call.result_redacted, ensure_ascii=False)
+    return Step(title=f"{call.tool}: {call.state}", detail=text)

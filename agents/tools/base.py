@@ -182,7 +182,6 @@ def byte_size(count: int) -> str:
     raise AssertionError
 
 
-def quoted(text: str, limit: int = 200) -> str:
-    """Text for a sentence: control characters escaped, cut at `limit` characters with a visible count of the rest."""
-    clean = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
-    return clean if len(clean) <= limit else f"{clean[:limit]}… (+{len(clean) - limit} characters)"
+def quoted(text: str) -> str:
+    """Text for a sentence: control characters escaped. Not cut: a sentence is redacted first, and then cut."""
+    return text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
