@@ -1,4 +1,4 @@
-"""What the clock and the end of a run do to gates: expire, lapse, withdraw. Part of `gates`, which hands it on.
+"""What closes a gate besides a decision: the clock, its run's end, an approval that no longer holds. Part of `gates`.
 
 Each step (rows, traces, feed) is taken for all gates before the next one: the one lock order.
 """
@@ -13,9 +13,13 @@ from typing import Any
 from django.db.models import DateTimeField
 
 from approvals import publishing
+from approvals.binding import change_of
 from approvals.models import ApprovalGate, ApprovalGateQuerySet
 from approvals.moving import move_gate, needs_transaction
+from approvals.presentation import redacted_change
+from approvals.redemption import Difference, Drifted
 from approvals.states import GateMove, GateState
+from approvals.types import Deny, Verdict
 from routekit_site.tenancy.statements import Query, slot
 from traces.kinds import EventKind
 
@@ -91,6 +95,25 @@ def escalate(now: datetime, limit: int = 500) -> int:
     for gate in sorted(gates, key=lambda gate: (gate.tenant_id, gate.id)):
         publishing.announce(gate, now, escalated=1)
     return len(gates)
+
+
+def refuse(gate: ApprovalGate, found: Sequence[Difference], verdict: Verdict, now: datetime) -> Drifted:
+    """Close an approval that no longer holds, in the transaction of `gates.redeem`, and say what differs."""
+    change = redacted_change(gate.tenant_id, change_of(list(found)))
+    move_gate(gate, GateMove.LAPSE, closed_at=now)
+    tell_of_forgery(gate, found, change, now)
+    publishing.tell_closed([gate], now, {"reasons": _reasons(change)})
+    return Drifted(change, verdict if isinstance(verdict, Deny) else None)
+
+
+def tell_of_forgery(gate: ApprovalGate, found: Sequence[Difference], change: Mapping[str, Any], now: datetime) -> None:
+    """Note a violation where what differs is the stored gate or its decisions, which nobody changes by the rules."""
+    if any(item["fact"] == "integrity" for item in found):
+        publishing.record(gate, EventKind.VIOLATION, now, {"reasons": _reasons(change)})
+
+
+def _reasons(change: Mapping[str, Any]) -> list[str]:
+    return [item["text"] for item in change["differences"]]
 
 
 _NOW = slot("now", DateTimeField())

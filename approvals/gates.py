@@ -11,7 +11,6 @@ import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import IntegrityError
 
@@ -37,7 +36,7 @@ from approvals.ballots import (
     earlier_answer,
 )
 from approvals.binding import change_of, digest_of
-from approvals.closing import due, escalate, expire, lapse, lock_open, withdraw
+from approvals.closing import due, escalate, expire, lapse, lock_open, refuse, tell_of_forgery, withdraw
 from approvals.errors import (
     Halted,
     KeyReused,
@@ -290,7 +289,7 @@ def redeem(gate_id: uuid.UUID, current: Binding, verdict: Verdict, *, now: datet
     decisions = _STANDING.all(gate=gate.id)
     found = drift(gate, decisions, current, verdict, now)
     if found:
-        return _refuse(gate, found, verdict, now)
+        return refuse(gate, found, verdict, now)
     move_gate(gate, GateMove.REDEEM, closed_at=now)
     permit = permit_of(current, gate.digest, gate.nonce, gate.id, now)
     publishing.record(gate, EventKind.PERMIT_ISSUED, now, {"permit": str(permit.id)})
@@ -315,7 +314,7 @@ def recheck(gate_id: uuid.UUID, current: Binding, verdict: Verdict, *, now: date
     if not found:
         return None
     change = redacted_change(gate.tenant_id, change_of(list(found)))
-    _tell_of_forgery(gate, found, change, now)
+    tell_of_forgery(gate, found, change, now)
     return Drifted(change, verdict if isinstance(verdict, Deny) else None)
 
 
@@ -388,25 +387,6 @@ def _record_decision(gate: ApprovalGate, decision: Decision, user: User, now: da
     recorder.note_summary(run_id=gate.run_id, decision=str(decision.kind), reviewer=user.get_username())
     signed = {"digest": decision.digest, "view_digest": decision.view_digest, "role": decision.role}
     publishing.append(gate, user, facts | signed, now)
-
-
-def _refuse(gate: ApprovalGate, found: Sequence[dict[str, Any]], verdict: Verdict, now: datetime) -> Drifted:
-    change = redacted_change(gate.tenant_id, change_of(list(found)))
-    move_gate(gate, GateMove.LAPSE, closed_at=now)
-    _tell_of_forgery(gate, found, change, now)
-    publishing.tell_closed([gate], now, {"reasons": _reasons(change)})
-    return Drifted(change, verdict if isinstance(verdict, Deny) else None)
-
-
-def _tell_of_forgery(
-    gate: ApprovalGate, found: Sequence[dict[str, Any]], change: Mapping[str, Any], now: datetime
-) -> None:
-    if any(item["fact"] == "integrity" for item in found):
-        publishing.record(gate, EventKind.VIOLATION, now, {"reasons": _reasons(change)})
-
-
-def _reasons(change: Mapping[str, Any]) -> list[str]:
-    return [item["text"] for item in change["differences"]]
 
 
 def _nonce() -> str:
