@@ -5,14 +5,24 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import setup_logging, worker_process_init
 
 from routekit_site import telemetry
+from routekit_site.tenancy.exhaustion import ending_when_exhausted
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "routekit_site.settings")
 
-app = Celery("routekit_site")
+
+class SiteTask(Task):  # type: ignore[type-arg] # generic in the stubs only
+    """What is the same for all tasks."""
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        with ending_when_exhausted():
+            return self.run(*arguments, **keywords)
+
+
+app = Celery("routekit_site", task_cls="routekit_site.celery:SiteTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # The embedded worker runs in a thread of its own, where only a default app is found.

@@ -27,6 +27,7 @@ from routekit_site.tenancy import faults
 from routekit_site.tenancy.clock import clock_slot
 from routekit_site.tenancy.encryption import unseal
 from routekit_site.tenancy.errors import DecryptionFailed
+from routekit_site.tenancy.exhaustion import is_exhausted, let_go
 from routekit_site.tenancy.statements import Query, slot
 from traces.kinds import EventKind
 
@@ -54,8 +55,7 @@ def advance(run_id: UUID, *, worker: str, handed: int = 0) -> None:
         if held is None:
             _hand_on(run_id, handed)
             return
-        with pulse.keeping(held):
-            _work(held)
+        _work(held)
         if held.locked is not None and ending.is_finished(held.locked):
             return
         # Asked again after each stretch: a gate may have been decided between the last look at it and the run's letting
@@ -91,8 +91,9 @@ def warm_up() -> None:
 
 def _work(held: Held) -> None:
     try:
-        while _step(held):
-            pass
+        with pulse.keeping(held):
+            while _step(held):
+                pass
     except LeaseLost:
         logger.info("run %s is somebody else's now; %s lets go", held.run_id, held.worker)
     except (AgentHalted, Halted):
@@ -102,10 +103,16 @@ def _work(held: Held) -> None:
     except (OperationalError, InterfaceError, InternalError) as error:
         logger.warning("run %s: the database failed (%s); the run goes on later", held.run_id, type(error).__name__)
         _rest_after_outage(held)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the run must be let go and others served
-        # The error's text may hold raw values, so neither it nor a traceback is logged or stored.
+    except Exception as error:
+        # Whatever it is, the run must be let go and others served. The error's text may hold raw values, so neither it
+        # nor a traceback is logged or stored.
         logger.error("run %s: unexpected %s in %s", held.run_id, type(error).__name__, _where(error))  # noqa: TRY400
+        exhausted = is_exhausted(error)
+        if exhausted:
+            let_go(error)
         _crashed(held, error)
+        if exhausted:
+            raise
 
 
 def _step(held: Held) -> bool:

@@ -138,8 +138,9 @@ def _pulse(process: int) -> _Pulse:  # noqa: ARG001 - a forked child has none of
 def keeping(held: Held) -> Iterator[None]:
     """Keep the lease of a run alive as long as the block takes."""
     pulse = _pulse(os.getpid())
-    pulse.add(held)
     try:
+        # Inside: where no thread can be started, nobody may keep the lease of a run that is not worked on.
+        pulse.add(held)
         yield
     finally:
         pulse.remove(held)

@@ -2,13 +2,15 @@
 
 The variable names a folder. A file in it that is named after a point holds `n:action`: the process that comes to the
 point for the n-th time since takes the file away and does it. Actions: `kill9`, `raise`, `sleep=SECONDS`, `drop_conn`
-(cuts the connection to the database under whoever uses it). Each file is one fault in one process.
+(cuts the connection to the database under whoever uses it), `memory` (takes all that the process may have, which from
+then on is little). Each file is one fault in one process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import time
@@ -20,6 +22,8 @@ from django.db import connection, transaction
 
 _FOLDER = os.environ.get("ROUTEKIT_TEST_FAULTS", "")
 _met: Counter[tuple[str, int]] = Counter()
+# Bytes that a process may still have when its memory is about to run out, and how they are taken.
+_LEFT, _PIECE = 8 * 1024 * 1024, 64 * 1024
 
 
 class InjectedFault(Exception):
@@ -63,6 +67,8 @@ def _break(action: str) -> None:
             time.sleep(float(value))
         case "drop_conn":
             _drop_connection()
+        case "memory":
+            _exhaust_memory()
         case _:
             raise InjectedFault
 
@@ -71,3 +77,12 @@ def _drop_connection() -> None:
     if connection.connection is not None and connection.vendor == "postgresql":
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.connection.fileno())) as wire:
             wire.shutdown(socket.SHUT_RDWR)
+
+
+def _exhaust_memory() -> None:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + _LEFT, most))
+    taken = []
+    while True:
+        taken.append(bytearray(_PIECE))
