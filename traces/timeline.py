@@ -16,7 +16,7 @@ from traces.intervals import WORK, Event, Interval, IntervalKind, intervals, sec
 from traces.kinds import EventKind
 from traces.models import TraceEvent
 from traces.sealing import is_locked, payload_of
-from traces.waterfall import ROW_HEIGHT, Bar, bars, duration_text
+from traces.waterfall import ROW_HEIGHT, Bar, bars, duration_text, shortens
 
 MAX_EVENTS = 2000
 MAX_BARS = 200
@@ -110,6 +110,11 @@ class Timeline:
     def height(self) -> int:
         """Pixels."""
         return max(len(self.bars), 1) * ROW_HEIGHT
+
+    @property
+    def shortened(self) -> bool:
+        """Whether the waits are drawn narrower than they were."""
+        return shortens([bar.interval for bar in self.bars])
 
     @property
     def total_text(self) -> str:

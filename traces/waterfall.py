@@ -91,9 +91,8 @@ class _Scale:
         busy = covered(each for each in found if each.kind in WORK)
         worked = sum(end - start for start, end in busy)
         idle = total - worked
-        shrink = 1.0
-        if worked > 0 and idle > _IDLE_SHARE * total:
-            shrink = worked * _IDLE_SHARE / (1 - _IDLE_SHARE) / idle
+        self.shortens = worked > 0 and idle > _IDLE_SHARE * total
+        shrink = worked * _IDLE_SHARE / (1 - _IDLE_SHARE) / idle if self.shortens else 1.0
         self._times: list[float] = [0.0]
         self._places: list[float] = [0.0]
         for start, end in busy:
@@ -115,6 +114,11 @@ class _Scale:
         start, end = self._times[index - 1], self._times[index]
         share = min(max((time - start) / (end - start), 0.0), 1.0)
         return (self._places[index - 1] + share * (self._places[index] - self._places[index - 1])) / width
+
+
+def shortens(found: Sequence[Interval]) -> bool:
+    """Whether waiting is drawn narrower than work, so that the picture is not to scale."""
+    return _Scale(found).shortens
 
 
 def bars(found: Sequence[Interval]) -> tuple[Bar, ...]:

@@ -30,7 +30,7 @@ def test_the_first_right_decision_takes_three_clicks_and_no_docs(
         page.get_by_role("link", name=f"minutes-{look}.txt").click()
     expect(page.get_by_role("heading", name=f"minutes-{look}.txt")).to_be_visible()
     expect(page.get_by_role("row", name="We meet at the quay at 07:15.")).to_be_visible()
-    expect(page.get_by_text("`write_file` needs approval: it uses filesystem")).to_be_visible()
+    expect(page.get_by_text("write_file needs approval: it uses filesystem")).to_be_visible()
     armed(page)
     page.get_by_role("button", name="Approve").click()
     expect(page.get_by_text("Approved", exact=False).first).to_be_visible()

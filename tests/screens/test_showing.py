@@ -38,6 +38,22 @@ def test_a_chip_cannot_carry_markup() -> None:
     assert "<b>" not in screens.shown("[redacted: <b>]")
 
 
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("`write_file` needs approval", "<code>write_file</code> needs approval"),
+        ("`a` and `b`, not `", "<code>a</code> and <code>b</code>, not `"),
+        ("`<script>` ``", "<code>&lt;script&gt;</code> ``"),
+        ("`a [redacted: email] b`", f"`a {screens._chip('redacted: email')} b`"),
+        ("none", "none"),
+    ],
+)
+def test_what_stands_between_backticks_is_shown_as_code(text: str, html: str) -> None:
+    assert str(screens.coded(screens.shown(text))) == html
+    assert str(screens.coded(screens.segments([{"kind": "text", "text": "`<b>`"}]))) == "<code>&lt;b&gt;</code>"
+    assert str(screens.coded("<i>")) == "&lt;i&gt;"
+
+
 def test_the_segments_of_a_presentation_are_shown_in_order() -> None:
     found = [
         {"kind": "text", "text": "a <b> "},

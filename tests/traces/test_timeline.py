@@ -15,7 +15,7 @@ from traces import recorder
 from traces.intervals import Event, IntervalKind, intervals, seconds_in
 from traces.kinds import EventKind
 from traces.timeline import run_timeline, timeline_of
-from traces.waterfall import bars, duration_text
+from traces.waterfall import bars, duration_text, shortens
 
 START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
@@ -132,24 +132,25 @@ def test_any_events_give_bars_inside_the_picture_that_start_at_zero_in_order(
 def test_a_week_of_waiting_leaves_the_work_visible() -> None:
     week = 7 * 86_400
     call = {"call": "c", "gate": "c", "tool": "t"}
-    placed = bars(
-        intervals(
-            story(
-                (0, EventKind.RUN_SUBMITTED, {}),
-                (0, EventKind.MODEL_REQUEST, {}),
-                (2, EventKind.MODEL_RESPONSE, {}),
-                (2, EventKind.GATE_OPENED, dict(call)),
-                (week, EventKind.GATE_DECIDED, {**call, "state": "rejected", "kind": "reject"}),
-                (week, EventKind.MODEL_REQUEST, {}),
-                (week + 2, EventKind.MODEL_RESPONSE, {}),
-                (week + 2, EventKind.RUN_FINISHED, {}),
-            ),
-            START,
-        )
+    found = intervals(
+        story(
+            (0, EventKind.RUN_SUBMITTED, {}),
+            (0, EventKind.MODEL_REQUEST, {}),
+            (2, EventKind.MODEL_RESPONSE, {}),
+            (2, EventKind.GATE_OPENED, dict(call)),
+            (week, EventKind.GATE_DECIDED, {**call, "state": "rejected", "kind": "reject"}),
+            (week, EventKind.MODEL_REQUEST, {}),
+            (week + 2, EventKind.MODEL_RESPONSE, {}),
+            (week + 2, EventKind.RUN_FINISHED, {}),
+        ),
+        START,
     )
-    widths = {bar.interval.label: bar.width for bar in placed}
+    widths = {bar.interval.label: bar.width for bar in bars(found)}
     assert widths["model, call 1"] > 10
     assert widths["t"] > 20
+    # The page says so: who reads lengths off the picture would be misled.
+    assert shortens(found)
+    assert not shortens([each for each in found if each.kind is IntervalKind.MODEL][:1])
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ _REDACTED = rf"\[(?:redact(?:ed(?:: ?[^\]\n]{{1,60}})?|ion failed)|REDACTED|(?:{
 # Printable by Unicode's categories and yet blank: fillers, the Braille blank, variation selectors.
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
 _SPECIAL = re.compile(f"(?P<token>{_REDACTED})|[{_BLANK}]")
+_CODE = re.compile(r"`([^`<>]+)`")
 _KINDS = {"+": "added", "-": "removed", "@": "hunk"}
 _SECONDS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -67,6 +68,12 @@ def shown(value: object) -> SafeString:
         parts += [_visible(text[end : match.start()]), special]
         end = match.end()
     return SafeString("".join([*parts, _visible(text[end:])]))
+
+
+@register.filter
+def coded(html: str) -> SafeString:
+    """What `shown` or `segments` made, with the words that stand between backticks as code."""
+    return SafeString(_CODE.sub(r"<code>\1</code>", conditional_escape(html)))
 
 
 @register.filter
@@ -201,7 +208,7 @@ def seconds(value: object) -> str:
 @register.filter
 def percent(value: float) -> str:
     """A share from 0 to 1 in whole percent."""
-    return f"{value:.0%}"
+    return f"{value * 100:.0f}\u00a0%"
 
 
 @register.filter

@@ -1,0 +1,79 @@
+"""Where things stand: nothing covers what is to be read, what belongs together lines up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Developer, select
+from tests.fixtures.processes import Site
+
+READ = ("read_file", {"path": "notes.txt"})
+
+
+def test_at_four_hundred_percent_the_bar_leaves_the_call_to_be_read(
+    as_person: Callable[..., Page], alice: Developer, embedded: Site
+) -> None:
+    (gate,) = alice.ask(alice.risky())
+    rita = as_person("rita", viewport={"width": 360, "height": 225})
+    rita.goto(f"{embedded.url}/queue/{gate}/")
+    covered = "document.elementFromPoint(180, 200).closest('#actions') !== null"
+    assert not rita.evaluate(covered)
+    rita.locator("#decide .approve").scroll_into_view_if_needed()
+    assert rita.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_filter_that_nothing_matches_says_so_at_the_top_of_the_list(
+    live_queue: Callable[..., Page], alice: Developer
+) -> None:
+    rita = live_queue()
+    (gate,) = alice.ask(READ)
+    rita.locator(f'.row[data-id="{gate}"]').wait_for()
+    rita.fill("#q", "nothing like it")
+    box = rita.locator("#no-match").bounding_box()
+    assert box is not None
+    assert box["y"] < 200
+
+
+def test_picking_a_call_moves_no_row(live_queue: Callable[..., Page], alice: Developer) -> None:
+    rita = live_queue()
+    (gate,) = alice.ask(READ)
+    select(rita, gate)
+    row = rita.locator(f'.row[data-id="{gate}"]')
+    before = row.bounding_box()
+    row.locator(".pick").check()
+    expect(rita.locator("[data-picked]")).to_have_text("1 selected")
+    assert row.bounding_box() == before
+
+
+def test_the_buttons_of_the_bar_are_of_one_height_and_its_links_begin_where_the_text_does(
+    live_queue: Callable[..., Page], alice: Developer, embedded: Site
+) -> None:
+    rita = live_queue()
+    (gate,) = alice.ask(READ)
+    select(rita, gate)
+    heights = rita.locator("#decide > .buttons > :is(button, a)").evaluate_all(
+        "found => found.map((each) => each.getBoundingClientRect().height)"
+    )
+    assert len(set(heights)) == 1
+    rita.goto(f"{embedded.url}/queue/{gate}/")
+    left = "found => found.map((each) => Math.round(each.getBoundingClientRect().left))"
+    edges = rita.locator(".back, #sentence, #decide .approve").evaluate_all(left)
+    assert len(set(edges)) == 1
+
+
+def test_ones_own_claim_is_no_badge_in_ones_own_list(
+    live_queue: Callable[..., Page], as_person: Callable[..., Page], alice: Developer, embedded: Site
+) -> None:
+    rita = live_queue()
+    (gate,) = alice.ask(READ)
+    select(rita, gate)
+    expect(rita.locator("[data-claim-text]")).to_have_text("You have claimed this.")
+    again = rita.context.new_page()
+    again.goto(f"{embedded.url}/queue/")
+    expect(again.locator(f'.row[data-id="{gate}"]')).to_be_visible()
+    expect(again.locator(f'.row[data-id="{gate}"] .claimed')).to_be_hidden()
+    adam = as_person("adam")
+    adam.goto(f"{embedded.url}/queue/")
+    expect(adam.locator(f'.row[data-id="{gate}"] .claimed')).to_have_text("Rita Rossi")
