@@ -29,6 +29,7 @@ from django.conf import settings
 from django.db import close_old_connections, connections
 from django.utils import timezone
 
+from routekit_site.tenancy import faults
 from traces import live, meters
 from traces.feed_access import Gone, still_reading
 from traces.kinds import FeedTopic
@@ -65,6 +66,7 @@ class Feed:
 
     async def publish(self, entries: list[dict[str, Any]]) -> None:
         """Queue new entries, at least one, to every socket (see Note [A few at a time])."""
+        faults.point("feed.publish")
         frames = [frame_of(entry) for entry in entries]
         self.number = frames[-1].number
         self.recent.extend(frames)
