@@ -8,6 +8,11 @@ import sys
 
 from django.core.management import execute_from_command_line
 
+from traces import notifier
+
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "routekit_site.settings")
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    finally:
+        notifier.finish()

@@ -6,11 +6,16 @@ its next look (`hub.POLL_SECONDS`), never an entry.
 Note [One loop a process]: `async_to_sync(group_send)` opens a connection each time (3-4 ms measured); a loop of its
 own keeps one: the first bell takes 6 to 17 ms, each later one 0.25 ms. Redis' client belongs to the loop it was made
 in, so the server's loop can't be borrowed from a worker's thread.
+
+Note [Rung before the end]: a command commits, rings and ends. Python then takes the loop's helpers away, so the bell
+was lost with a warning on the terminal; and where the loop's thread was just in C++ (msgpack), the process aborted, and
+what was done and said to be done ended with SIGABRT. So `manage.py` waits for what is on its way.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -37,7 +42,9 @@ class Notifier:
         self._lock = threading.Lock()
         self._sending = False
         self._silent_until = 0.0
-        threading.Thread(target=self._loop.run_forever, name="feed-notifier", daemon=True).start()
+        self._task: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._loop.run_forever, name="feed-notifier", daemon=True)
+        self._thread.start()
 
     def ring(self, tenant_id: int, number: int) -> None:
         """Tell every server process that the tenant's feed has reached `number`."""
@@ -47,6 +54,17 @@ class Notifier:
                 return
             self._sending = True
         self._loop.call_soon_threadsafe(self._start)
+
+    def finish(self) -> None:
+        """Wait until what was rung for is sent, but no longer than a silent broker is waited for; then stop."""
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._rest(), self._loop).result(TIMEOUT_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(TIMEOUT_SECONDS)
+
+    async def _rest(self) -> None:
+        if self._task is not None:
+            await self._task
 
     def _start(self) -> None:
         self._task = self._loop.create_task(self._send_all())
@@ -89,6 +107,13 @@ class _Current:
                 self._notifier = Notifier()
             return self._notifier
 
+    def finish(self) -> None:
+        """Have the notifier finish, where one was ever needed; the next bell gets a new one."""
+        with self._lock:
+            notifier, self._notifier = self._notifier, None
+        if notifier is not None:
+            notifier.finish()
+
     def forget(self) -> None:
         """Called in a fork: the parent's loop thread is not here, and its lock may be held."""
         self._notifier = None
@@ -102,3 +127,8 @@ os.register_at_fork(after_in_child=_current.forget)
 def ring(tenant_id: int, number: int) -> None:
     """Ring from wherever this is called; never raises, never waits."""
     _current.get().ring(tenant_id, number)
+
+
+def finish() -> None:
+    """At the end of a process: wait for bells that are on their way (see Note [Rung before the end])."""
+    _current.finish()

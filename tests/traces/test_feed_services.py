@@ -131,6 +131,19 @@ def answers(site: Site) -> bool:
         return False
 
 
+def test_a_command_ends_when_its_bells_are_rung(web: Site) -> None:
+    # By a name, as in containers: the command's loop looks it up in a thread, which no process that ends gets any more.
+    by_name = web.environment | {"REDIS_URL": web.environment["REDIS_URL"].replace("127.0.0.1", "localhost")}
+    with redis_of(web).pubsub() as listener:  # type: ignore[no-untyped-call]
+        listener.psubscribe("*")
+        eventually(lambda: listener.get_message(timeout=0.1), what="the subscription")
+        command = [sys.executable, "manage.py", "member", "set", TENANT, "rita", "--role", "admin"]
+        done = subprocess.run(command, cwd=PROJECT, env=by_name, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        heard = eventually(lambda: listener.get_message(timeout=0.1), within=5, what="the bell") or {}
+    assert b"feed.bell" in heard["data"]
+
+
 def test_numbers_are_gapless_and_visible_in_order_under_concurrent_commits(web: Site) -> None:
     before = latest(web)
     writers = [write(web, 60, threads=4) for _ in range(3)]
