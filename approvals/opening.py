@@ -117,6 +117,8 @@ def _check_request(request: GateRequest) -> None:
         and request.manifest.schema_digest == request.binding.tool_schema_digest
         and shown.get("tool", {}).get("name") == request.binding.tool
         and shown.get("approvers") == approvers.as_shown()
+        and shown.get("permissions") == list(request.binding.permissions)
+        and shown.get("reversibility", {}).get("class") == request.binding.reversibility
         and digest(shown) == request.presentation.view_digest
         and (request.change is None or request.reopens is not None)
     )

@@ -51,6 +51,8 @@ def drift(
         found.append(difference("integrity", "The approvals that the call needs are not all there."))
     if not found and digest_of(current) != gate.digest:
         found += differences(stored_binding(gate), current)
+    if not found:
+        found += effects_drift(gate, current)
     if gate.execute_by is None or now >= gate.execute_by:
         found.append(difference("execute_by", "The approval was not used in time."))
     return found + _verdict_drift(gate, verdict)
@@ -70,6 +72,19 @@ def permit_of(binding: Binding, bound: str, nonce: str, gate_id: uuid.UUID | Non
         gate_id=gate_id,
         expires_at=now + timedelta(seconds=PERMIT_SECONDS),
     )
+
+
+def effects_drift(gate: ApprovalGate, current: Binding) -> list[Difference]:
+    """What the call would do otherwise than the approved view says, which must hold; empty where it is as shown."""
+    permissions, effect = gate.presentation["permissions"], gate.presentation["reversibility"]["class"]
+    found = []
+    if list(current.permissions) != permissions:
+        before, after = ", ".join(permissions) or "none", ", ".join(current.permissions) or "none"
+        found.append(difference("permissions", "The tool uses other permissions now.", before=before, after=after))
+    if current.reversibility != effect:
+        text = "Whether it can be taken back has changed."
+        found.append(difference("reversibility", text, before=effect, after=current.reversibility))
+    return found
 
 
 def _enough(gate: ApprovalGate, decisions: Sequence[Decision]) -> bool:

@@ -272,7 +272,11 @@ Verdict = Allow | Deny | NeedsApproval
 
 @dataclass(frozen=True)
 class Binding:
-    """What an approval is bound to; `approvals.binding.digest_of` turns it into the digest."""
+    """What an approval is bound to; `approvals.binding.digest_of` turns it into the digest.
+
+    What the call may do (`permissions`, sorted, and the `reversibility` that counts) is not part of the digest: the
+    view shows it, and every decision's signature covers the view.
+    """
 
     tenant_id: int
     run_id: UUID
@@ -286,6 +290,8 @@ class Binding:
     policy_digest: str
     sandbox_digest: str
     context_digest: str = ""
+    permissions: tuple[str, ...] = ()
+    reversibility: str = ""
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class Case:
 
     def link(self, manifest: ToolManifest, arguments: Mapping[str, Any], verdict: Verdict) -> chains.Link:
         """The call as one of its reply (Note [Chains]); `verdict` is policy's on the call by itself."""
-        counts = policy.reversibility_of(manifest.name, manifest.reversibility_for(arguments), self.facts)
+        counts = self._counting(manifest, arguments)
         return chains.Link(
             tool=manifest.name,
             risk=risk_of(manifest.permissions, counts),
@@ -91,6 +91,10 @@ class Case:
             verdict=verdict,
             allowance=self.facts.allowances.get(manifest.name),
         )
+
+    def _counting(self, manifest: ToolManifest, arguments: Mapping[str, Any]) -> Reversibility:
+        """The class that counts for the call: the tenant's word, or else the tool's own on these arguments."""
+        return policy.reversibility_of(manifest.name, manifest.reversibility_for(arguments), self.facts)
 
     def asked_again(self, tool: str, verdict: Allow | NeedsApproval, gate: ApprovalGate, reason: str) -> NeedsApproval:
         """What is asked of a call that this gate has asked a person about: no less than its reply's chain did."""
@@ -115,6 +119,8 @@ class Case:
             policy_digest=policy_digest(self.facts, manifest.name),
             sandbox_digest=sandbox_digest(self.sandbox_for(manifest)),
             context_digest=context.digest,
+            permissions=tuple(sorted(permission.value for permission in manifest.permissions)),
+            reversibility=self._counting(manifest, arguments).value,
         )
 
     def gate_request(
@@ -128,8 +134,7 @@ class Case:
         change: Mapping[str, Any] | None = None,
     ) -> gates.GateRequest:
         """What `gates.open_gate` needs to ask a person about this call."""
-        counts = policy.reversibility_of(manifest.name, manifest.reversibility_for(arguments), self.facts)
-        manifest = replace(manifest, reversibility=counts)
+        shown = replace(manifest, reversibility=self._counting(manifest, arguments))
         context = self.context(manifest, arguments)
         tool = registry.tool_named(manifest.name)
         presentation = present(
@@ -137,7 +142,7 @@ class Case:
             tool=manifest.name,
             sentence=registry.sentence_of(tool, arguments) if tool is not None else manifest.name,
             arguments=arguments,
-            manifest=manifest,
+            manifest=shown,
             context=PresentationContext(
                 verdict=verdict,
                 submitter_id=self.run.submitter_id,
@@ -153,7 +158,7 @@ class Case:
         )
         return gates.GateRequest(
             binding=self.binding(call_id, manifest, arguments, context),
-            manifest=manifest,
+            manifest=shown,
             verdict=verdict,
             presentation=presentation,
             agent_name=self.run.agent.name,

@@ -14,6 +14,7 @@ from approvals.binding import digest_of
 from approvals.effects import Reversibility
 from approvals.manifests import ToolManifest
 from approvals.models import ApprovalGate
+from approvals.redemption import effects_drift
 from approvals.types import (
     Allow,
     ApproverRequirement,
@@ -49,7 +50,7 @@ class Planned:
         gate, call = self.call.gate, self.call
         if gate is None or call.attempts == 0 or call.outcome == NOT_STARTED:
             return False
-        return self.repeatable and digest_of(self.binding) == gate.digest
+        return self.repeatable and digest_of(self.binding) == gate.digest and not effects_drift(gate, self.binding)
 
 
 def together(case: Case, planned: Sequence[Planned], waiting: Sequence[ApprovalGate]) -> list[Planned]:

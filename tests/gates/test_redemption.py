@@ -86,6 +86,9 @@ BOUND: list[tuple[str, Any, str]] = [
     ("policy_digest", "0" * 64, "policy"),
     ("sandbox_digest", "0" * 64, "sandbox"),
     ("context_digest", "0" * 64, "context"),
+    ("permissions", ("filesystem", "network"), "permissions"),
+    ("permissions", (), "permissions"),
+    ("reversibility", "irreversible", "reversibility"),
 ]
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
 from django.conf import LazySettings
 from django.db import transaction
 
+from agents import execution
+from agents.execution import Failed, FailureKind
+from agents.models import Run
+from agents.sandbox.outcome import Tier
 from agents.states import CallState, RunState
-from approvals import rules
-from approvals.effects import Reversibility
+from approvals import manifests, rules
+from approvals.effects import Reversibility, ToolPermission
 from approvals.models import RecordedCall, TenantPolicy, ToolRule
 from approvals.policy_facts import tenant_policy
 from approvals.rules import Reach, RuleChoice
@@ -16,6 +23,7 @@ from approvals.types import AllowanceMode, Risk, ToolFilter
 from routekit_site.tenancy.clock import database_now
 from tests.runs.conftest import Bench, allow
 
+BROKEN = Failed(FailureKind.SANDBOX_ERROR, "Broken.", retryable=True, tier=Tier.T1)
 WRITE = 'write_file {"path": "reports/a.txt", "text": "All is well."}'
 
 
@@ -55,6 +63,29 @@ def test_a_gate_carries_the_tenants_own_class_of_the_tool(bench: Bench) -> None:
     assert (gate.reversibility, gate.risk, gate.rule) == (Reversibility.IRREVERSIBLE, Risk.HIGH, "irreversible")
     assert gate.presentation["reversibility"]["class"] == Reversibility.IRREVERSIBLE
     assert rules.proposals(gate, now=database_now()) == ()
+
+
+@pytest.mark.parametrize("tried_before", [False, True])
+def test_a_permission_that_the_tool_got_since_the_approval_is_asked_about_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, *, tried_before: bool
+) -> None:
+    allow(bench.cast.acme.pk, "read_file", AllowanceMode.ASK)
+    run = bench.go('read_file {"path": "notes.txt"}' if tried_before else WRITE)
+    bench.decide(bench.gate(run))
+    if tried_before:
+        monkeypatch.setattr(execution, "run_all", lambda jobs, _stop: [BROKEN for _ in jobs])
+        run = bench.advance(run)
+        Run.objects.filter(pk=run.pk).update(wake_at=database_now())
+    (call,) = bench.calls(run)
+    known = manifests.get(call.tool)
+    wider = dataclasses.replace(known, permissions=known.permissions | {ToolPermission.NETWORK})
+    monkeypatch.setitem(manifests._MANIFESTS, call.tool, wider)
+    run = bench.advance(run)
+    (call,) = bench.calls(run)
+    assert (run.state, call.state, call.attempts) == (RunState.WAITING, CallState.GATED, int(tried_before))
+    gate = bench.gate(run)
+    assert gate.permissions == ["filesystem", "network"]
+    assert ("permissions" in str(gate.presentation["change"])) is not tried_before
 
 
 def test_denied_at_every_level_the_model_is_told_not_allowed(bench: Bench, settings: LazySettings) -> None:
