@@ -8,6 +8,7 @@ means "it happened, or it must not be repeated". Never a silent second run.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from agents import journal
@@ -17,9 +18,10 @@ from agents.runs.case import Case, open_case
 from agents.runs.lease import Held, change, lock
 from agents.runs.planning import Planned
 from agents.states import CallState, RunState
+from approvals import chains
 from approvals.binding import change_of, difference
 from approvals.presentation import redacted_change
-from approvals.types import Level, NeedsApproval
+from approvals.types import AllowanceFacts, AllowanceMode, Deny, Level, NeedsApproval, Verdict
 from traces.kinds import EventKind
 
 REASON = (
@@ -54,16 +56,18 @@ def _recover(run: Run, case: Case, planned: Planned, now: datetime) -> int:
     # Told beside an earlier gate; a call that needed none is explained by the verdict's reason alone.
     asked_before = call.gate_id is not None
     explained = redacted_change(run.tenant_id, change_of([difference("call", REASON)])) if asked_before else None
-    ask_person(case, planned, unknown_outcome(case, planned.manifest.name), now=now, difference=explained)
+    ask_person(case, planned, unknown_outcome(case, call, planned.verdict), now=now, difference=explained)
     return journal.note(run.id, EventKind.TOOL_UNKNOWN, facts, now=now, call=call, gate_id=call.gate_id)
 
 
-def unknown_outcome(case: Case, tool: str) -> NeedsApproval:
-    """What the reviewer reads as the reason, with the approvers that the tenant wants for this tool."""
-    allowance = case.facts.allowances.get(tool)
-    if allowance is None:
-        return NeedsApproval(Level.GATE, "unknown outcome", REASON)
-    return NeedsApproval(
+def unknown_outcome(case: Case, call: ToolCall, verdict: Verdict) -> NeedsApproval:
+    """What the reviewer reads as the reason, with the approvers that the tenant wants for this tool.
+
+    A call that a person was asked about asks for no less than it did, its chain included (`approvals.chains`).
+    `verdict` is what policy says of it by itself, now.
+    """
+    allowance = case.facts.allowances.get(call.tool) or AllowanceFacts(call.tool, AllowanceMode.DENY)
+    asked = NeedsApproval(
         Level.GATE,
         "unknown outcome",
         REASON,
@@ -71,3 +75,7 @@ def unknown_outcome(case: Case, tool: str) -> NeedsApproval:
         decide_by_seconds=allowance.decide_by_seconds,
         execute_by_seconds=allowance.execute_by_seconds,
     )
+    if call.gate is None:
+        return asked
+    again = chains.again(asked if isinstance(verdict, Deny) else verdict, call.gate.presentation, allowance, REASON)
+    return replace(again, level=asked.level, rule=asked.rule, reason=asked.reason)

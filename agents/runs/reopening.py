@@ -80,9 +80,9 @@ def _request(case: Case, call: ToolCall, gate: ApprovalGate, now: datetime) -> g
 
 
 def _verdict(case: Case, call: ToolCall, gate: ApprovalGate, arguments: Mapping[str, Any]) -> NeedsApproval | None:
-    if call.state == CallState.UNKNOWN:
-        return unknown_outcome(case, call.tool)
     verdict = case.verdict(case.call_facts(manifests.get(call.tool), arguments))
+    if call.state == CallState.UNKNOWN:
+        return unknown_outcome(case, call, verdict)
     if isinstance(verdict, Deny):
         return None
     return case.asked_again(call.tool, verdict, gate, "A person was asked already.")

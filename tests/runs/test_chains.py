@@ -99,6 +99,32 @@ def test_what_changed_since_the_approval_is_asked_again_by_the_chains_approvers(
     assert (bench.folder / "summary.txt").read_text() == "changed meanwhile"
 
 
+def test_a_call_whose_outcome_nobody_knows_asks_the_chains_approvers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.go(f"{WRITE}\n{DELETE}")
+    for gate in bench.gates(run):
+        bench.decide(gate, user=bench.cast.adam)
+
+    def killed(_jobs: Sequence[Job], _stop: Callable[[], bool]) -> list[Outcome]:
+        raise SystemExit
+
+    with monkeypatch.context() as dying:
+        dying.setattr(execution, "run_all", killed)
+        with pytest.raises(SystemExit):
+            bench.advance(run)
+    Run.objects.filter(pk=run.pk).update(lease_until=database_now())
+    run = bench.advance(run)
+    gate = gate_of(bench, run, "write_file")
+    assert bench.calls(run)[0].state == CallState.UNKNOWN
+    assert (gate.rule, gate.risk, gate.approver_roles) == ("unknown outcome", Risk.HIGH, ["admin"])
+    hook = redactors.default_hook().model_dump(mode="json")
+    RedactionPolicy.objects.create(tenant=bench.cast.acme, hook=hook, version=7)
+    assert reopening.reopen_outdated() == 1
+    renewed = gate_of(bench, run, "write_file")
+    assert (renewed.rule, renewed.risk, renewed.approver_roles) == ("unknown outcome", Risk.HIGH, ["admin"])
+
+
 def test_an_edit_and_a_page_made_anew_ask_for_no_less(bench: Bench) -> None:
     run = bench.go(f"{WRITE}\n{DELETE}")
     gate = gate_of(bench, run, "write_file")
