@@ -55,6 +55,7 @@ def _present(files: FileAccess, path: str) -> tuple[str | None, str, str]:
     """The file's text, a note where it can't be shown, and a digest of its state."""
     try:
         data, more = files.read_bytes(path, _SHOWN_BYTES)
+        mark = files.mark(path) if more else ""
     except FileMissingError:
         return None, "", "missing"
     except (ToolError, OSError) as error:
@@ -62,7 +63,7 @@ def _present(files: FileAccess, path: str) -> tuple[str | None, str, str]:
         return None, note, f"unreadable: {type(error).__name__}"
     state = hashlib.sha256(data).hexdigest()
     if more:
-        return None, "The present file is too large to be shown; it holds more than 1 MB.", f"large: {state}"
+        return None, "The present file is too large to be shown; it holds more than 1 MB.", f"large: {state} {mark}"
     try:
         return data.decode(), "", state
     except UnicodeDecodeError:

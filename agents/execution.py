@@ -59,6 +59,8 @@ __all__ = [
 class Job:
     """One permitted call, ready to be run. `isolated` is asked while it runs, and ends it when it says yes.
 
+    `unchanged` is asked when the sandbox is ready for it, which can take a while; where it says no, nothing is run.
+
     `permitted_at` is the database's time at which the permit was written: a worker's own clock may be wrong.
     """
 
@@ -69,6 +71,7 @@ class Job:
     isolated: Callable[[], bool] = lambda: False
     permitted_at: datetime | None = None
     made: float = field(default_factory=time.monotonic)
+    unchanged: Callable[[], bool] = lambda: True
 
     def now(self) -> datetime | None:
         """The database's time, as far as can be told without asking it; None where it was not given."""
@@ -186,6 +189,7 @@ def _run(job: Job, stop: Callable[[], bool]) -> Outcome:
         permissions=frozenset(permission.value for permission in job.manifest.permissions),
         trusted_in_process=job.manifest.trusted_in_process,
         result_schema=job.manifest.result_schema,
+        unchanged=job.unchanged,
     )
     try:
         _prepare(job.policy)

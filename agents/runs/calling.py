@@ -137,13 +137,20 @@ def _begin(held: Held, case: Case, calls: Sequence[Planned]) -> list[Begun]:
             change(planned.call, CallState.RUNNING, attempts=planned.call.attempts + 1, started_at=now, outcome="")
             facts = {"tool": planned.call.tool, "attempt": planned.call.attempts}
             event = journal.note(run.id, EventKind.TOOL_STARTED, facts, now=now, call=planned.call)
-            policy = case.sandbox_for(planned.manifest)
-            isolated = held.isolates(planned.call.tool)
-            begun.append(Begun(planned, Job(permit, planned.manifest, planned.arguments, policy, isolated, now)))
+            begun.append(Begun(planned, _job(held, case, planned, permit, now)))
         if event:
             journal.announce(run, state=RunState.RUNNING, event=event, now=now)
         faults.point("intent.before_commit")
     return begun
+
+
+def _job(held: Held, case: Case, planned: Planned, permit: Permit, now: datetime) -> Job:
+    manifest, isolated = planned.manifest, held.isolates(planned.call.tool)
+
+    def unchanged() -> bool:
+        return planned.call.gate_id is None or case.is_as_bound(planned.binding, manifest)
+
+    return Job(permit, manifest, planned.arguments, case.sandbox_for(manifest), isolated, now, unchanged=unchanged)
 
 
 def _permit(run: Run, case: Case, planned: Planned, now: datetime) -> Permit | None:

@@ -104,6 +104,11 @@ class Case:
         """What the call acts on, as it is now."""
         return context_of(manifest.name, arguments, self.files)
 
+    def is_as_bound(self, binding: Binding, manifest: ToolManifest) -> bool:
+        """Whether what a call acts on is still as its binding says, such as the file that it would replace."""
+        bound = binding.context_digest
+        return not bound or self.context(manifest, binding.arguments).digest == bound
+
     def binding(self, call_id: UUID, manifest: ToolManifest, arguments: Mapping[str, Any], context: Context) -> Binding:
         """Everything that an approval of this call is bound to."""
         return Binding(

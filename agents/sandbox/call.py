@@ -12,7 +12,7 @@ import rfc8785
 from agents.sandbox.errors import PermitError, PermitExpiredError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -47,7 +47,8 @@ class SandboxCall:
 
     `entrypoint` is "package.module:ClassName" of a `Tool` subclass. `permissions` are those of the trusted manifest.
     `result_schema` is the JSON Schema that the worker checks the result against. `trusted_in_process` runs a
-    first-party tool in the worker itself, unconfined.
+    first-party tool in the worker itself, unconfined. `unchanged` is asked last of all, before a process is given the
+    call: whether what the call acts on is still as it was when the call was permitted.
     """
 
     call_id: str
@@ -57,6 +58,7 @@ class SandboxCall:
     permissions: frozenset[str]
     trusted_in_process: bool
     result_schema: Mapping[str, Any]
+    unchanged: Callable[[], bool] = lambda: True
 
 
 def arguments_digest(arguments: Mapping[str, Any]) -> str:

@@ -48,6 +48,7 @@ KILL_GRACE = 1.0
 READY_TIMEOUT = 20.0
 _HARD_CPU_GRACE = 1
 _LOST = "The sandbox's process ended before it was asked for anything; nothing was run."
+_CHANGED = "What the call acts on has changed since it was looked at; nothing was run."
 _CHUNK = 64 << 10  # below the size for which malloc asks the kernel for a mapping of its own
 MB = 1 << 20
 
@@ -96,6 +97,8 @@ class Confined:
             if not self.limited:
                 limit(self.child.pid, self.plan.limits, self.address_space)
             self.cpu_before = cpu_seconds(self.child.pid)
+            if not self.plan.call.unchanged():
+                raise SandboxUnavailableError(_CHANGED)
             head, value = self._exchange(scratch, disk)
             disk.check()
             usage = self._usage_of_living(head)
