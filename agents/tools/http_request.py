@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 from pydantic import Field
@@ -23,6 +23,7 @@ from agents.tools.base import (
 
 MAX_TEXT = 200_000
 _SAFE = frozenset({"GET", "HEAD"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class HttpRequestArguments(ToolArguments):
@@ -34,7 +35,7 @@ class HttpRequestArguments(ToolArguments):
 
 class HttpRequestResult(ToolResult):
     status: int
-    url: str = Field(description="The address that answered, after redirects.")
+    url: str = Field(description="The address that answered, after redirects of its host.")
     content_type: str
     text: str
     truncated: bool
@@ -69,10 +70,16 @@ class HttpRequest(Tool[HttpRequestArguments, HttpRequestResult]):
             )
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
             raise ToolError(f"The request is not valid: {error}") from None
+        came_from = str(answer.extensions.get("final_url", answer.url))
+        if answer.status_code in _REDIRECTS and "location" in answer.headers:
+            target = urljoin(came_from, answer.headers["location"])
+            raise ToolError(
+                f"The answer is a redirect to another host. Request that address by itself: {quoted(target)}"
+            )
         text = answer.text
         return HttpRequestResult(
             status=answer.status_code,
-            url=str(answer.extensions.get("final_url", answer.url)),
+            url=came_from,
             content_type=answer.headers.get("content-type", ""),
             text=text[:MAX_TEXT],
             truncated=len(text) > MAX_TEXT,

@@ -2,6 +2,9 @@
 
 The name is checked against the rules, looked up once, and every answer must be an address that may be reached; then
 the connection goes to one of exactly those addresses, never to a name. Redirects start again from the beginning.
+
+Note [Elsewhere]: policy judges, and a person approves, a request to the host that the call names. What that host
+answers can't widen it: a redirect to another one is handed to the tool as it came, for whoever wants it to ask for it.
 """
 
 from __future__ import annotations
@@ -99,6 +102,11 @@ class Target:
     def origin(self) -> tuple[str, str, int]:
         return self.scheme, self.host, self.port
 
+    def is_elsewhere(self, before: Target) -> bool:
+        """Whether a redirect to here leaves the host and port of `before`; the same host by https is no other place."""
+        usual = before.port == _KEPT_PORTS[before.scheme] and self.port == _KEPT_PORTS[self.scheme]
+        return self.host != before.host or not (usual or self.port == before.port)
+
     @property
     def authority(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -134,7 +142,9 @@ class Fetcher:
         self.rules = self.policy.rules()
 
     def fetch(self, method: str, url: str, headers: Headers, body: bytes, budget: Budget) -> Answer:
-        """Send a request and follow its redirects, within the time and bytes of `budget`.
+        """Send a request and follow its redirects within its host, within the time and bytes of `budget`.
+
+        A redirect to another host that may be reached is the answer (see Note [Elsewhere]).
 
         Raises:
             RefusedError: the policy, or a limit, does not allow it; or it failed. Nothing else is raised.
@@ -176,6 +186,10 @@ class Fetcher:
             before, target = target, Target.parse(urljoin(target.url(), location))
             if before.scheme == "https" and target.scheme == "http":
                 raise RefusedError("A redirect leads from https to http.")
+            if problem := self.rules.refusal(target.host, target.port):
+                raise RefusedError(problem)
+            if target.is_elsewhere(before):
+                return answer
             if before.origin != target.origin:
                 sent = [(k, v) for k, v in sent if k.lower() in _HARMLESS]
             if answer.status in _TO_GET and method not in ("GET", "HEAD"):
