@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final
+from urllib.parse import unquote
 
 import re2
 
@@ -21,6 +22,8 @@ from approvals.types import ArgumentConstraint, ConstraintKind, JSONValue
 
 MISSING: Final = object()
 MAX_POINTER_SHOWN: Final = 80
+_MOST_DECODED: Final = 5
+_STEP_UP: Final = re.compile(r"(?:^|[/\\])\.\.(?:;[^/\\]*)?(?:[/\\?#]|\Z)")
 
 
 def value_at(arguments: JSONValue, keys: tuple[str, ...]) -> JSONValue:
@@ -105,8 +108,19 @@ _COMPARISONS: Final[Mapping[ConstraintKind, Callable[[JSONValue, JSONValue], boo
 
 
 def goes_up(text: str) -> bool:
-    """Whether a text read as a path could leave what its beginning promises, or be cut short at a NUL."""
-    return "\0" in text or (".." in text and ".." in re.split(r"[/\\]", text))
+    """Whether a text read as a path could leave what its beginning promises, or be cut short at a NUL.
+
+    Web servers take percent-encoded dots, slashes and NULs for the characters themselves, some more than once, and
+    some leave out what follows a semicolon (`..;`).
+    """
+    for _ in range(_MOST_DECODED):
+        if "\0" in text or (".." in text and _STEP_UP.search(text)):
+            return True
+        decoded = unquote(text) if "%" in text else text
+        if decoded == text:
+            return False
+        text = decoded
+    return True
 
 
 @lru_cache(maxsize=4096)
