@@ -193,6 +193,29 @@ def test_vendor_tokens_are_found_whole(redactor: Redactor, vendor: str) -> None:
         assert [(span.start, span.end) for span in spans] == [(start, start + len(token))]
 
 
+@pytest.mark.parametrize(
+    ("before", "secret", "after"),
+    [
+        (
+            "https://b.s3.amazonaws.com/o?X-Amz-Expires=60&",
+            "X-Amz-Signature=" + samples.text(64, "0123456789abcdef"),
+            "",
+        ),
+        ("https://x.blob.core.windows.net/c?sv=2022-11-02&", f"sig={samples.text(43)}%3D", "&sp=rl"),
+        ("mysql -u root -p", samples.text(10), " shop < dump.sql"),
+    ],
+)
+def test_the_signature_of_an_address_and_a_glued_password_go(
+    redactor: Redactor, before: str, secret: str, after: str
+) -> None:
+    text = f"{before}{secret}{after}"
+    assert [text[span.start : span.end] for span in redactor.spans(text)] == [secret]
+
+
+def test_a_password_that_is_asked_for_is_no_password(redactor: Redactor) -> None:
+    assert redactor.spans("mysql -u root -p database1 and mysqldump -p shop2024") == []
+
+
 def test_private_keys_whole_or_cut_off(redactor: Redactor) -> None:
     key = samples.pem()
     assert redactor.redact(f"key:\n{key}\nend") == "key:\n[PRIVATE_KEY]\nend"

@@ -16,6 +16,7 @@ from traces.redaction.scanner import LONGEST_IDLE_WORD, is_idle_word
 SMALLEST_TESTED = 10**8  # integers of nine digits or more can be cards, phones and social security numbers
 _FEWEST_OBJECTS = 16  # of fewer the columns are not worth their making
 _MOST_NAMES = 32  # in the first object: of larger ones, neither
+_HOLDERS = frozenset({"value", "Value"})
 _NO_TEXT = frozenset({type(None), bool, float})
 _NUMBERS = frozenset({int, bool, float})
 _TEXTS = frozenset({str, type(None)})
@@ -52,7 +53,7 @@ def columns_of(items: list[Any]) -> Columns:
 
 def _is_plain(name: Any) -> bool:
     # Under "value" there may be a secret that is named beside it.
-    return type(name) is str and name != "value" and field_name(name) is None
+    return type(name) is str and name not in _HOLDERS and field_name(name) is None
 
 
 def _is_idle(column: list[Any], kinds: set[type]) -> bool:

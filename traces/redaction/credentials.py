@@ -40,6 +40,7 @@ TRIGGER = (
     rf"|(?i:{_NAME_OR_TOKEN}[\"'\])]{{0,3}} ?(?:\|\||\?\?|or) ?[\"'`])"
     rf"|(?i:\bidentified by ['\"])"
     rf"|(?i:\blogin[ \t]+[^ \t\n\x00]{{1,40}}[ \t]+password[ \t])"
+    rf"|(?i:\bmysql\w{{0,6}}\b[^\n\x00|;&]{{0,60}} -p)"
     rf"|(?i:\b(?:login|sshpass)\b[^\n\x00|;&]{{0,60}} -p[ =])"
     rf"|--?[\w-]*(?i:password|passwd|pass|pwd|token|secret|api-?key)[ \t=]"
     rf"|(?i:\b(?:bearer|basic|token|apikey)[ \t]{{1,3}})[\w.~+/-]{{8}}"
@@ -49,7 +50,7 @@ TRIGGER = (
 # What else than a colon may stand between a name and its value, by the group that it matches.
 _LINK = re.compile(
     rf"(?i)(?P<field>{_VALUE_FIELD}$)|(?P<markup>^<.*>$)|(?P<cell>^\|.*\|$)|(?P<environment>^env[ \t].*[ \t]$)"
-    r"|(?P<login>^login[ \t].*password[ \t]$|^(?:login|sshpass)\b.* -p[ =]$|^identified by .$)"
+    r"|(?P<login>^login[ \t].*password[ \t]$|^(?:login|sshpass)\b.* -p[ =]$|^mysql.* -p$|^identified by .$)"
     r"|(?P<quoted>(?:[\"'], ?|[ (]{1,2}|[\"'\])]{0,3} ?(?:\|\||\?\?|or) ?)[\"'`]$)"
 )
 _NAME_REVERSED = re.compile(r"[\w.\x1a-]+")
@@ -147,7 +148,7 @@ def _named(view: str, position: int, end: int, promise: _Promise) -> Found | Non
     if promise.form == "copula":
         return _behind_copula(view, end, view[position:end], promise)
     in_url = position > 2 and view[position - 1] == "/" and view.startswith("://", position - 3)  # noqa: PLR2004
-    return None if in_url else _value(view, end, promise)
+    return None if in_url else _value(view, end, promise, member=view[position + promise.name_end] in "\"'")
 
 
 @lru_cache(maxsize=4096)
@@ -187,7 +188,7 @@ def _may_link(matched: str) -> bool:
     return (
         matched[0] in "<|("
         or matched[-1] in "\"'` \t"
-        or matched.endswith("p=")
+        or matched.endswith(("p=", " -p"))
         or "alue" in matched
         or "ALUE" in matched
     )
@@ -206,6 +207,8 @@ def _linked_promise(matched: str, link: re.Match[str]) -> _Promise:
 
 def _linked(view: str, end: int, matched: str, promise: _Promise) -> Found | None:
     form = promise.form
+    if matched.endswith(" -p") and view[end] == " ":  # what follows is another argument
+        return None
     opened = form == "quoted" or (form == "login" and matched[-1] in "'\"")  # by a quote that the trigger took
     span = _value(view, end - opened, promise)
     if span is not None and form in {"quoted", "cell"} and _DIGIT.search(view, span[0], span[1]) is None:
@@ -257,7 +260,7 @@ def _bearer(view: str, position: int) -> Found | None:
     return (start, match.end(), Label.GENERIC_SECRET)
 
 
-def _value(view: str, position: int, promise: _Promise) -> Found | None:
+def _value(view: str, position: int, promise: _Promise, *, member: bool = False) -> Found | None:
     start, quote = position, None
     if view[start : start + 1] == " ":
         start += 1
@@ -274,7 +277,8 @@ def _value(view: str, position: int, promise: _Promise) -> Found | None:
     password = promise.password
     if quote:
         end = _closing(view, start, quote)
-        accepted = _accepts_quoted(view[start:end], password=password)
+        text = view[start:end]
+        accepted = _accepts_quoted(text, password=password) or (member and password and _is_phrase(text))
     else:
         end = _unquoted_end(view, start)
         accepted = _accepts_unquoted(view[start:end], password=password)
@@ -292,6 +296,8 @@ def _rest(view: str, end: int) -> int:
 
 def _closing(view: str, start: int, quote: str) -> int:
     end = view.find(quote, start, start + _QUOTED_REACH)
+    while end >= 0 and view[end + 1 : end + 2] == FILLER != view[start - 1]:  # an escaped quote inside
+        end = view.find(quote, end + 1, start + _QUOTED_REACH)
     newline = view.find("\n", start, end if end >= 0 else start + _QUOTED_REACH)
     return end if end >= 0 and newline < 0 else _unquoted_end(view, start)
 
@@ -337,6 +343,17 @@ def _accepts_quoted(text: str, *, password: bool) -> bool:
     if _DIGIT.search(text) or _mixed(text):
         return True
     return password and (not text.isalpha() or (len(text) >= _SHORTEST_UNQUOTED and not _PASSWORD_WORD.search(text)))
+
+
+def _is_phrase(text: str) -> bool:
+    """Whether ``text``, the value of a password in an object's notation, is words that may be one, and no label."""
+    return (
+        " " in text
+        and len(text) >= _SHORTEST_TOKEN
+        and text[-1] not in ".:!?…"
+        and not is_placeholder(text)
+        and not _PASSWORD_WORD.search(text)
+    )
 
 
 def _accepts_unquoted(text: str, *, password: bool) -> bool:

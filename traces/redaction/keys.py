@@ -108,7 +108,17 @@ _SECRETS = frozenset(
         "sshkey",
         "keypass",
         "connectionstring",
+        "phpsessid",
+        "jsessionid",
+        "csrfmiddlewaretoken",
+        "mnemonic",
     ],
+)
+# Codes that are good for one sign-in or for getting an account back.
+_CODES = tuple(
+    f"{owner}{code}"
+    for owner in ("recovery", "backup", "verification", "mfa", "2fa", "twofactor", "onetime", "seed")
+    for code in ("code", "codes", "phrase")
 )
 _TOKENS = frozenset({"token", "tok", "令牌", "トークン", "токен", "jeton"})
 _KEY_OWNERS = frozenset(
@@ -302,10 +312,10 @@ _SHORT_KEY = 15  # an identifier this short is neither an address nor a token
 # A string of a JSON document that may be such a name: a superset of what kind_of tells apart, for one RE2 pass.
 NAME_TRIGGER = (
     r"(?i:pass|pwd|pw\b|psw|pword|kennwort|mdp|contrase|senha|clave|parola|wachtwoord|has.o|l.senord|heslo|.ifre|salasana|adgangskode"
-    r"|jelsz|secret|credential|creds|auth|cookie|key|session|csrf|xsrf|bearer|jwt|otp|cv[vc]|geheimnis|connection|jeton|\?"
+    r"|jelsz|secret|sessid|mnemonic|phrase|(?:recovery|backup|verification|mfa|factor|2fa|time)[^\"]{0,2}code|credential|creds|auth|cookie|key|session|csrf|xsrf|bearer|jwt|otp|cv[vc]|geheimnis|connection|jeton|\?"
     r"|phone|mobil|cell|tel|fax|sms|whatsapp|handy|rufnummer|contact|msisdn|ssn|social|tax|card|pan|tarjeta|karte)"
-    r"[^\"]{0,40}\"[:,]"
-    r"|(?i:tok(?:en)?)(?:[^a-z\"][^\"]{0,40})?\"[:,]"  # not tokens, of which every trace has many
+    r"[^\"]{0,40}\"[\s\x1a\\]*[:,}]"
+    r"|(?i:tok(?:en)?)(?:[^a-z\"][^\"]{0,40})?\"[\s\x1a\\]*[:,}]"  # not tokens, of which every trace has many
 )
 
 
@@ -355,8 +365,10 @@ def label_of(name: str) -> Label:
 def _is_secret(words: list[str]) -> bool:
     if not words:
         return False
+    if "".join(words[-2:]) == "connectionstring":
+        return True
     while len(words) > 1 and (
-        words[-1].isdigit() or words[-1] in {"value", "string", "header", "raw", "text", "plain", "hash"}
+        words[-1].isdigit() or words[-1] in {"value", "string", "header", "raw", "text", "plain", "hash", "pem"}
     ):
         words = words[:-1]
     last = words[-1]
@@ -373,7 +385,7 @@ def _is_secret(words: list[str]) -> bool:
         not _SECRETS.isdisjoint(words)
         or not (_PASSWORDS - {"pass", "pw", "clave"}).isdisjoint(words)
         or joined.endswith(
-            ("password", "passwd", "passphrase", "secret", "apikey", "motdepasse", "authtoken", "accesstoken")
+            ("password", "passwd", "passphrase", "secret", "apikey", "motdepasse", "authtoken", "accesstoken", *_CODES)
         )
         or (last == "auth" and len(words) == 1)
     )

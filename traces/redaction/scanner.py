@@ -116,7 +116,7 @@ class Scanner:
 
         A quick answer for the usual case: it may be wrong in the direction of False only.
         """
-        if _DEEPLY_ESCAPED in document:
+        if _DEEPLY_ESCAPED in document or _ESCAPED_LETTER.search(document) is not None:
             return False
         view = canonical_view(document)
         buffer = scan_bytes(view)
@@ -127,7 +127,7 @@ class Scanner:
         if self._categories.secrets or self._categories.phones or self._categories.ids:
             for match in _NAMES.finditer(buffer):
                 start, end = match.span()
-                name = view[view.rfind('"', 0, start + 1) + 1 : end - 2].replace(FILLER, "")
+                name = view[view.rfind('"', 0, start + 1) + 1 : view.rfind('"', start, end)].replace(FILLER, "")
                 unset = view[end : end + 8].lstrip(" ").startswith(_UNSET)
                 if not unset and (view[end - 1] == ":" or _NAME.fullmatch(name)) and kind_of(name) is not KeyKind.PLAIN:
                     return False
@@ -174,6 +174,7 @@ def _next_start(buffer: bytes, start: int, end: int) -> int:
 
 _NAME = re.compile(r"[^\s=]+")
 _DEEPLY_ESCAPED = "\\" * 7  # JSON in JSON in JSON in JSON is read level by level
+_ESCAPED_LETTER = re.compile(r"\\\\u00[2-7]")  # of JSON in JSON, which may stand in a name
 _UNSET = ("null", "true", "false")
 _NAMES = compile_pattern(NAME_TRIGGER.encode("ascii"))
 

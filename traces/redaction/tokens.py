@@ -124,7 +124,27 @@ _FORMS: tuple[tuple[Label, str, str], ...] = (
     (Label.VENDOR_TOKEN, r"dvc_", rf"{_A}{{32,}}"),
     (Label.VENDOR_TOKEN, r"phx_", rf"{_A}{{40,}}"),
     (Label.VENDOR_TOKEN, r"v2\.public\.", rf"{_W}{{60,}}"),
-    (Label.VENDOR_TOKEN, r"sgp_", r"(?:[0-9a-zA-Z]+_)?[0-9a-f]{40}"),
+    (Label.VENDOR_TOKEN, r"sgp_", r"(?:[0-9a-zA-Z]+_)?[0-9a-zA-Z]{40,}"),
+    (Label.VENDOR_TOKEN, r"mdb_sa_sk_", rf"{_W}{{20,}}"),
+    (Label.VENDOR_TOKEN, r"rnd_", rf"{_A}{{32,}}"),
+    (Label.VENDOR_TOKEN, r"napi_", r"[a-z0-9]{60,}"),
+    (Label.VENDOR_TOKEN, r"re_", r"[A-Za-z0-9]{8}_[A-Za-z0-9]{20,}"),
+    (Label.VENDOR_TOKEN, r"secret-(?:live|test)-", r"[A-Za-z0-9_=-]{32,}"),
+    (Label.VENDOR_TOKEN, r"sk\.eyJ", r"[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}"),
+    (Label.VENDOR_TOKEN, r"sdk-", rf"{_X}{{8}}(?:-{_X}{{4}}){{3}}-{_X}{{12}}"),
+    (Label.VENDOR_TOKEN, r"oauth:", r"[a-z0-9]{30}"),
+    (Label.VENDOR_TOKEN, r"t1\.", r"[A-Za-z0-9_-]{20,}={0,2}\.[A-Za-z0-9_-]{86}={0,2}"),
+    (Label.VENDOR_TOKEN, r"xprv", r"[1-9A-HJ-NP-Za-km-z]{100,}"),
+    (Label.VENDOR_TOKEN, r"essu_", rf"{_W}{{40,}}"),
+    (Label.VENDOR_TOKEN, r"ion_", rf"{_A}{{42}}"),
+    (Label.VENDOR_TOKEN, r"sk_", rf"{_A}{{32,}}"),
+    (Label.VENDOR_TOKEN, r"[12]/", r"[0-9]{13,19}(?:/[0-9]{13,19})?:[0-9a-f]{32}"),
+    (Label.VENDOR_TOKEN, r"A{20}", r"[A-Za-z0-9]{10,60}%(?:2[BbFf]|3[Dd])[A-Za-z0-9%]{20,}"),
+    (Label.VENDOR_TOKEN, r"sig=", r"[A-Za-z0-9%/+_-]{40,90}(?:%3[Dd]|=)"),
+    (Label.VENDOR_TOKEN, r"X-(?:Amz|Goog)-Signature=", r"[0-9a-f]{64,}"),
+    (Label.VENDOR_TOKEN, r"https://[a-z0-9-]{1,40}\.webhook\.office\.com/webhookb2/", r"[\w@/-]{40,}"),
+    (Label.VENDOR_TOKEN, r"https://hooks\.zapier\.com/hooks/catch/", r"[0-9]{5,}/[a-z0-9]{5,}"),
+    (Label.AWS_SECRET, r"(?:IQoJb3JpZ2lu|F[wQ]oGZXIvYXdz)", r"[A-Za-z0-9+/]{100,}={0,2}"),
     (Label.VENDOR_TOKEN, r"ops_eyJ", r"[A-Za-z0-9+/=]{100,}"),
     (Label.VENDOR_TOKEN, r"A3-", r"[A-Z0-9]{6}-[A-Z0-9]{6,11}-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}(?:-[A-Z0-9]{5})?"),
     (Label.JWT, r"ey[IJK]", rf"{_W}{{8,8192}}\.ey{_W}{{4,}}\.{_W}*(?:\.{_W}+){{0,2}}"),
@@ -133,6 +153,10 @@ _FORMS: tuple[tuple[Label, str, str], ...] = (
 # Forms whose start is no fixed word; a bounded look back from the part that is.
 _TELEGRAM = r"\d{8,10}:AA"
 _DISCORD = r"[MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\."
+_AZURE = r"[A-Za-z0-9_~.-]{3}[0-9]Q~"
+_MAILCHIMP = r"[0-9a-f]{32}-us[0-9]"
+_TERRAFORM = r"[A-Za-z0-9]{14}\.atlasv1\."
+_FACEBOOK = r"[0-9]{15,16}\|"
 _PEM_BEGIN = r"-----BEGIN (?:[A-Z0-9 ]{1,30} )?PRIVATE KEY(?: BLOCK)?-----"
 
 # Short prefixes start half the words of a text, so their trigger also asks for a word boundary.
@@ -156,6 +180,10 @@ TRIGGER = "|".join(
         *sorted({_trigger(prefix, rest) for _, prefix, rest in _FORMS}),
         rf"\b{_TELEGRAM}[A-Za-z0-9_-]{{8}}",
         rf"\b{_DISCORD}[A-Za-z0-9_-]{{8}}",
+        rf"{_AZURE}[\w~.-]{{8}}",
+        rf"\b{_MAILCHIMP}",
+        rf"\b{_TERRAFORM}",
+        rf"\b{_FACEBOOK}[A-Za-z0-9_-]{{8}}",
         r"-----BEGIN [A-Z0-9 ]{0,31}PRIVATE KEY",
         r"PuTTY-User-Key-File-",
     ],
@@ -191,6 +219,10 @@ def _by_first_characters() -> dict[str, tuple[_Rule, ...]]:
         *((label, prefix + rest) for label, prefix, rest in _FORMS),
         (Label.VENDOR_TOKEN, _TELEGRAM + r"[A-Za-z0-9_-]{30,36}"),
         (Label.VENDOR_TOKEN, _DISCORD + r"[A-Za-z0-9_-]{27,}"),
+        (Label.VENDOR_TOKEN, _AZURE + r"[A-Za-z0-9_~.-]{31,34}"),
+        (Label.VENDOR_TOKEN, _MAILCHIMP + r"[0-9]?"),
+        (Label.VENDOR_TOKEN, _TERRAFORM + r"[A-Za-z0-9_=-]{60,}"),
+        (Label.VENDOR_TOKEN, _FACEBOOK + r"[A-Za-z0-9_-]{27}"),
     ]
     for label, pattern in forms:
         rule = (label, re.compile(pattern).match)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-import json
 import uuid
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import repeat
 from typing import Any
 
-import orjson
-
 from traces.redaction.columns import SMALLEST_TESTED, Columns, columns_of
 from traces.redaction.credentials import is_placeholder
+from traces.redaction.embedded import BEGINNINGS, opened, written_like
 from traces.redaction.keys import FieldName, KeyKind, field_name, kind_of, label_of
 from traces.redaction.replacement import Replacement
 from traces.redaction.scanner import LONGEST_IDLE_WORD, is_idle_word
@@ -22,11 +20,10 @@ from traces.redaction.spans import Label
 
 MAX_DEPTH = 100  # levels, those of JSON inside JSON strings included; deeper subtrees are replaced whole
 MAX_NODES = 2_000_000  # values in one call; what is beyond is replaced whole
-_JSON_OPENINGS = frozenset('{["')
-_SHORTEST_JSON = 6
 _PLAIN_TYPES = frozenset({type(None), bool, float})
 _UNTOUCHED = (type(None), bool, float, dt.date, dt.time, dt.timedelta, uuid.UUID)
 _HEADER_NAMES = frozenset({"authorization", "cookie"})
+_NAME_FIELDS = ("name", "key", "header", "Name", "Key")
 _PAIR = 2
 _COPIED_AS_THEY_ARE = frozenset({dict, list})
 _NO_NAMES: frozenset[Any] = frozenset()
@@ -59,6 +56,7 @@ class Tree:
         self._parents: list[int] = []
         self._keys: list[Any] = []
         self._sources: list[str | None] = []
+        self._encoded: set[int] = set()  # of those nodes that were parsed from JSON, whose text came as bytes
         self._texts: list[str] = []
         self._places: list[tuple[int, Any]] = []  # of each text: its node and its key there
         self._forms: dict[int, _Form] = {}  # of those texts that are no plain string
@@ -89,7 +87,7 @@ class Tree:
     def _value(self, value: Any, node: int, key: Any, context: str, depth: int) -> None:
         kind = type(value)
         if kind is str:
-            if value and not (value[0] in _JSON_OPENINGS and self._json(value, node, key, depth)):
+            if value and not (value[0] in BEGINNINGS and self._json(value, node, key, depth)):
                 self._text(value, node, key, _Form.TEXT, context)
         elif kind is dict:
             self._mapping(value, node, key, depth)
@@ -122,7 +120,9 @@ class Tree:
         if isinstance(value, str):
             self._text(str.__str__(value), node, key, _Form.TEXT, context)
         elif isinstance(value, (bytes, bytearray, memoryview)):
-            self._text(bytes(value).decode(errors="surrogateescape"), node, key, _Form.BYTES, context)
+            text = bytes(value).decode(errors="surrogateescape")
+            if not self._json(text, node, key, depth, encoded=True):
+                self._text(text, node, key, _Form.BYTES, context)
         elif isinstance(value, int):
             self._integer(int(value), node, key, context)
         elif isinstance(value, Mapping):
@@ -137,17 +137,15 @@ class Tree:
             else:
                 self._text(text, node, key, _Form.TEXT, context)
 
-    def _json(self, text: str, node: int, key: Any, depth: int) -> bool:
+    def _json(self, text: str, node: int, key: Any, depth: int, *, encoded: bool = False) -> bool:
         """Read ``text`` as JSON, if it is a container or text in itself; return whether it was."""
-        if len(text) < _SHORTEST_JSON or text[-1] not in '}]"' or depth >= MAX_DEPTH:
-            return False
-        try:
-            parsed = orjson.loads(text)
-        except (ValueError, RecursionError):
-            return False
+        parsed = opened(text) if depth < MAX_DEPTH else None
         if not parsed:
             return False
-        self._value(parsed, self._node([parsed], node, key, text), 0, "", depth + 1)
+        inside = self._node([parsed], node, key, text)
+        if encoded:
+            self._encoded.add(inside)
+        self._value(parsed, inside, 0, "", depth + 1)
         return True
 
     def _enter(self, value: Any, parent: int, key: Any, depth: int) -> int:
@@ -172,9 +170,10 @@ class Tree:
             for key in value:
                 if type(key) is str:
                     self._text(key, node, key, _Form.KEY, "")
-        if "value" in value and self._is_named_secret(value):
-            self._replace(node, "value", label_of(_name_in(value)))
-            idle |= {"value"}
+        if ("value" in value or "Value" in value) and self._is_named_secret(value):
+            held = _held_in(value)
+            self._replace(node, held, label_of(_name_in(value)))
+            idle |= {held}
         for key, item in value.items():
             if key in idle:
                 continue
@@ -193,7 +192,7 @@ class Tree:
                     not item or (skip_words and item.isalpha() and is_idle_word(item))
                 ):
                     continue
-                if item[0] in _JSON_OPENINGS:
+                if item[0] in BEGINNINGS:
                     self._value(item, node, key, "", depth + 1)
                 else:
                     texts.append(item)
@@ -225,7 +224,7 @@ class Tree:
     def _is_named_secret(self, value: Mapping[Any, Any]) -> bool:
         """Whether the name of a secret is a value itself: ``{"name": "Authorization", "value": "…"}``."""
         name = _name_in(value)
-        return self._secrets and kind_of(name) is KeyKind.SECRET and self._is_set(value["value"])
+        return self._secrets and kind_of(name) is KeyKind.SECRET and self._is_set(value[_held_in(value)])
 
     def _sequence(self, value: Any, parent: int, name: Any, context: str, depth: int) -> None:
         node = self._enter(value, parent, name, depth)
@@ -263,7 +262,7 @@ class Tree:
         for node, row in enumerate(rows, first):
             for name in names:
                 text = row[name]
-                if text and text[0] not in _JSON_OPENINGS:
+                if text and text[0] not in BEGINNINGS:
                     add_text(text)
                     add_place((node, name))
                 elif text:
@@ -323,7 +322,8 @@ class Tree:
         for node in sorted(copies, reverse=True):  # what is inside stands behind what it is in
             value, source = self._values[node], self._sources[node]
             if source is not None:
-                finished: Any = _dump(copies[node][0], source)
+                finished: Any = written_like(source, copies[node][0])
+                finished = finished.encode(errors="surrogateescape") if node in self._encoded else finished
             elif node in renames:
                 finished = _renamed(copies[node], renames[node])
             elif type(value) not in _COPIED_AS_THEY_ARE:
@@ -336,8 +336,12 @@ class Tree:
 
 def _name_in(value: Mapping[Any, Any]) -> str:
     """Return the name that an object with a value gives to it, as headers of requests and fields of forms do."""
-    name = value.get("name") or value.get("key") or value.get("header")
+    name = next(filter(None, map(value.get, _NAME_FIELDS)), "")
     return name if isinstance(name, str) else ""
+
+
+def _held_in(value: Mapping[Any, Any]) -> str:
+    return "value" if "value" in value else "Value"
 
 
 def _like(value: Any, items: Any) -> Any:
@@ -369,14 +373,3 @@ def _free_name(name: str, taken: set[Any]) -> str:
     while f"{name} ({number})" in taken:
         number += 1
     return f"{name} ({number})"
-
-
-_INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
-_SPACED = json.JSONEncoder(ensure_ascii=False, check_circular=False)  # what was parsed holds no cycle
-_COMPACT = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
-
-
-def _dump(value: Any, source: str) -> str:
-    """Write ``value`` in the style of ``source``, the JSON text it was read from."""
-    style = _INDENTED if "\n" in source else _SPACED if '": ' in source else _COMPACT
-    return style.encode(value)
