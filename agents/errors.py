@@ -36,6 +36,10 @@ class BadIdempotencyKey(AgentError):
     """The form's key is missing or too long. Reload the page and send it again."""
 
 
+class FormReused(AgentError):
+    """This form was sent before, with another job, which was taken. Send this one again to start it too."""
+
+
 class AgentHalted(AgentError):
     """The kill switch is on for this agent, so nothing of it starts."""
 

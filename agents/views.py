@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agents import pages, replay, runs
-from agents.errors import AgentError, NotEditable, RunFinished
+from agents.errors import AgentError, FormReused, NotEditable, RunFinished
 from agents.forms import EditForm, NewJobForm
 from agents.models import Agent, Run, RunQuerySet
 from agents.runs import Field
@@ -122,7 +122,8 @@ def new_job(request: TenantRequest) -> HttpResponse:
     try:
         run = _submit(request, tenant_id, form.cleaned_data)
     except AgentError as error:
-        form.add_error(None, str(error))
+        # A key that was used up is replaced by the error's being its own.
+        form.add_error("idempotency_key" if isinstance(error, FormReused) else None, str(error))
         return _job_form(request, tenant_id, form, 422)
     return HttpResponseRedirect(resolve_url("run", run.id))
 

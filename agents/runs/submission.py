@@ -15,6 +15,7 @@ from agents.errors import (
     AgentNotFound,
     BadIdempotencyKey,
     EmptyPrompt,
+    FormReused,
     PromptTooLong,
     SecretPasted,
 )
@@ -55,6 +56,7 @@ def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotenc
         SecretPasted: the prompt holds what looks like a live key or password; a model must not see one.
         AgentNotFound, AgentDisabled: there is nobody to give the job to.
         AgentHalted: the kill switch is on, for this agent or more.
+        FormReused: the key came with another job.
     """
     check_submit(user, tenant_id)
     _check_form(prompt, idempotency_key)
@@ -73,6 +75,8 @@ def submit(*, tenant_id: int, user: User, agent_id: int, prompt: str, idempotenc
         twin = _earlier(user, idempotency_key)
         if twin is None:
             raise IntegrityError("a new run's id is taken")
+        if (twin.agent_id, twin.prompt_digest) != (run.agent_id, run.prompt_digest):
+            raise FormReused
         return twin
     recorder.open_trace(
         tenant_id=tenant_id, run_id=run.id, agent_name=agent.name, submitter_id=user.pk, prompt=prompt, now=now

@@ -22,7 +22,7 @@ from routekit_site.tenancy.demo import demo_memberships
 from routekit_site.tenancy.errors import NotVisible
 from routekit_site.tenancy.middleware import SESSION_KEY, TenantRequest
 from routekit_site.tenancy.provider import leads_to_provider
-from routekit_site.tenancy.responses import signed_in
+from routekit_site.tenancy.responses import UNSENT, signed_in
 from routekit_site.tenancy.signing_in import announce_sign_in
 
 
@@ -33,7 +33,11 @@ class SignIn(LoginView):
     redirect_authenticated_user = True
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        facts = {"demo_memberships": demo_memberships(), "provider": settings.OIDC_ORIGIN and settings.OIDC_NAME}
+        facts = {
+            "unsent": UNSENT in self.request.GET,
+            "demo_memberships": demo_memberships(),
+            "provider": settings.OIDC_ORIGIN and settings.OIDC_NAME,
+        }
         return super().get_context_data(**kwargs) | facts
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:

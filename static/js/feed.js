@@ -5,6 +5,8 @@ import { duration } from "./times.js";
 const FIRST_DELAY = 500;
 const LONGEST_DELAY = 30_000;
 const SETTLED = 5000;
+// All pages of a tenant fall behind at the same moment: they read again one after the other within so many milliseconds.
+const SPREAD = 2000;
 const { tenant, feed } = document.body.dataset;
 const listeners = { entry: [], reset: [], presence: [], back: [] };
 const away = document.getElementById("away");
@@ -19,6 +21,7 @@ let subject = "";
 let pulse = 0;
 let countdown = 0;
 let retry = 0;
+let spread = 0;
 let leaving = false;
 let wasLive = false;
 
@@ -77,7 +80,8 @@ function receive(message) {
       last = message.number;
       // Nothing more comes to a page that fell behind until it says that it has read this far.
       send({ type: "ping" });
-      tell("reset", message);
+      clearTimeout(spread);
+      spread = setTimeout(() => tell("reset", message), Math.random() * SPREAD);
       break;
     case "presence":
       tell("presence", message);

@@ -3,11 +3,20 @@
 function once(event) {
   const form = event.target.closest("form[data-once]");
   if (!form) return;
-  if (form.dataset.sent) {
+  if (form.dataset.sent === "yes") {
     event.preventDefault();
     return;
   }
   form.dataset.sent = "yes";
+}
+
+// What is changed after it was sent is something else, and goes under a key of its own.
+function renew(event) {
+  const form = event.target.closest("form[data-once]");
+  if (form?.dataset.sent !== "before") return;
+  delete form.dataset.sent;
+  const key = form.elements.idempotency_key;
+  if (key) key.value = crypto.randomUUID();
 }
 
 function change(event) {
@@ -23,10 +32,11 @@ function closeMenus(event) {
 export function startForms() {
   document.addEventListener("submit", once);
   document.addEventListener("change", change);
+  document.addEventListener("input", renew);
   document.addEventListener("click", closeMenus);
   document.addEventListener("keydown", closeMenus);
   // Back from the next page: the form may be sent again (its idempotency key makes that harmless).
   addEventListener("pageshow", () => {
-    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+    for (const form of document.querySelectorAll("form[data-sent]")) form.dataset.sent = "before";
   });
 }

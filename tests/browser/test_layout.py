@@ -77,3 +77,38 @@ def test_ones_own_claim_is_no_badge_in_ones_own_list(
     adam = as_person("adam")
     adam.goto(f"{embedded.url}/queue/")
     expect(adam.locator(f'.row[data-id="{gate}"] .claimed')).to_have_text("Rita Rossi")
+
+
+def test_on_paper_a_call_is_there_to_its_last_line_and_nothing_is_to_be_pressed(
+    as_person: Callable[..., Page], alice: Developer, embedded: Site
+) -> None:
+    (gate,) = alice.ask(("write_file", {"path": "paper.txt", "text": "a line\n" * 90}))
+    rita = as_person("rita")
+    for address in (f"/queue/{gate}/", f"/queue/?gate={gate}"):
+        rita.goto(embedded.url + address)
+        rita.wait_for_selector(f'#gate[data-id="{gate}"]')
+        rita.emulate_media(media="print")
+        hidden = rita.locator("#gate .diff, #gate .value, #detail, .panes").evaluate_all(
+            "boxes => boxes.map((box) => box.scrollHeight - box.clientHeight).filter((more) => more > 1)"
+        )
+        assert hidden == [], address
+        for part in (".topbar", "#decide", ".list-pane"):
+            assert not any(each.is_visible() for each in rita.locator(part).all()), part
+        rita.emulate_media(media="screen")
+
+
+def test_in_forced_colours_the_chosen_row_and_page_can_be_told(
+    live_queue: Callable[..., Page], alice: Developer
+) -> None:
+    rita = live_queue(forced_colors="active")
+    gate, _ = alice.ask(READ, ("list_directory", {"path": "."}))
+    select(rita, gate)
+    chosen, *others = rita.locator(".row a[aria-current], .row a:not([aria-current])").evaluate_all(
+        "found => found.sort((a, b) => a.ariaCurrent ? -1 : 1).map((each) => getComputedStyle(each).borderLeftColor)"
+    )
+    assert others
+    assert chosen not in others
+    under = rita.locator(".places a").evaluate_all(
+        "found => found.map((each) => getComputedStyle(each).borderBottomColor)"
+    )
+    assert len(set(under)) == 2

@@ -56,6 +56,23 @@ def test_a_double_click_is_one_run(client_of: ClientOf, cast: Cast, agent: Agent
     assert Run.objects.count() == 1
 
 
+def test_another_job_in_a_form_that_was_sent_is_refused_once_and_kept(
+    client_of: ClientOf, cast: Cast, agent: Agent
+) -> None:
+    client = client_of(cast.alice)
+    sent = _form(agent)
+    client.post("/jobs/new/", sent)
+    # Back in the browser, the prompt changed, sent again: the new words must not vanish behind the old run.
+    answer = client.post("/jobs/new/", sent | {"prompt": "read other.txt"})
+    assert answer.status_code == 422
+    assert "sent before, with another job" in answer.text
+    assert "read other.txt" in answer.text
+    key = re.search(r'name="idempotency_key" value="(\w+)"', answer.text)
+    assert key is not None
+    assert client.post("/jobs/new/", sent | {"prompt": "read other.txt", "idempotency_key": key[1]}).status_code == 302
+    assert Run.objects.count() == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -95,3 +95,16 @@ def test_one_switches_between_ones_own_tenants_only(client_of: ClientOf, cast: C
     assert client.get("/queue/").status_code == 403
     assert client_of(cast.alice).post("/tenant/", {"tenant": cast.globex.pk}).status_code == 404
     assert client_of(cast.alice).post("/tenant/", {"tenant": "x"}).status_code == 404
+
+
+def test_who_sends_a_form_signed_out_is_told_and_comes_back_to_its_page(client: Client, cast: Cast) -> None:
+    assert cast.alice
+    page = "http://testserver/jobs/new/?agent=7"
+    sent = client.post("/jobs/new/", {"prompt": "read notes.txt"}, headers={"referer": page})
+    assert sent["Location"] == "/sign-in/?next=/jobs/new/%3Fagent%3D7&unsent=yes"
+    told = client.get(sent["Location"]).text
+    assert "nothing was sent or changed" in told
+    assert 'name="next" value="/jobs/new/?agent=7"' in told
+    # A page of somebody else's is no place to come back to.
+    elsewhere = client.post("/jobs/new/", headers={"referer": "http://elsewhere.example/jobs/new/"})
+    assert elsewhere["Location"] == "/sign-in/?next=/"
