@@ -28,6 +28,7 @@ __all__ = [
     "Presentation",
     "PresentationContext",
     "Step",
+    "masked_at",
     "masked_parts",
     "present",
     "redacted_change",
@@ -160,6 +161,11 @@ def masked_parts(tenant_id: int, arguments: Mapping[str, Any]) -> Iterator[tuple
         text = isinstance(raw, str)
         parts = renderer.parts(raw, str(masked)) if text else renderer.value_parts(raw, masked)
         yield from ((visible(name), part) for part in parts if part.mark)
+
+
+def masked_at(tenant_id: int, pointer: str, value: Any) -> Any:
+    """A value as it is redacted in its place in a call's arguments, where a name above it may make it a secret."""
+    return _masked_at(renderer_of(tenant_id), pointer, value)
 
 
 def redacted_change(tenant_id: int, change: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from approvals.models import ApprovalGate, Decision, DecisionKind, ToolRule
 from approvals.places import host_of, path_of
 from approvals.policy import decide
 from approvals.policy_facts import policy_facts, rule_facts
+from approvals.presentation import masked_at
 from approvals.recorded_calls import PastCall, past_gates
 from approvals.states import GateState
 from approvals.types import (
@@ -305,10 +306,16 @@ def _summary(gate: ApprovalGate, choice: RuleChoice, constraints: tuple[Argument
         case Reach.EXACT:
             text = f"{gate.tool} {who}, with exactly these arguments"
         case Reach.SIMILAR:
-            text = f"{gate.tool} {who}, with {', '.join(map(sentence, constraints)) or 'any arguments'}"
+            told = ", ".join(sentence(_masked(gate.tenant_id, constraint)) for constraint in constraints)
+            text = f"{gate.tool} {who}, with {told or 'any arguments'}"
         case Reach.ANY:
             text = f"{gate.tool} {who}, with any arguments"
     return str(redact(gate.tenant_id, text))[:_MAX_SUMMARY]
+
+
+def _masked(tenant_id: int, constraint: ArgumentConstraint) -> ArgumentConstraint:
+    """The constraint with its value as it is redacted in its place, before a sentence cuts it."""
+    return constraint.model_copy(update={"value": masked_at(tenant_id, constraint.pointer, constraint.value)})
 
 
 def _proposal(

@@ -91,10 +91,10 @@ def _line(event: Event) -> dict[str, Any]:
     }
 
 
-def _jsonl(trace: Trace, events: list[Event]) -> bytes:
+def _jsonl(trace: Trace, agent: str, events: list[Event]) -> bytes:
     head = {
         "run": str(trace.pk),
-        "agent": trace.agent_name,
+        "agent": agent,
         "state": trace.state,
         "submitter": pseudonym(trace.tenant_id, trace.submitter.get_username()),
         "started_at": trace.started_at.isoformat(),
@@ -110,11 +110,12 @@ def prepare(trace: Trace, form: Format) -> Export:
     """A trace as it may be shared now. The same trace under the same rules gives the same bytes."""
     rows = TraceEvent.objects.filter(trace=trace).order_by("number").iterator(chunk_size=500)
     events = [_shared(trace, event_of(row)) for row in rows]
+    agent = str(redact(trace.tenant_id, trace.agent_name))
     if form is Format.JSONL:
-        content = _jsonl(trace, events)
+        content = _jsonl(trace, agent, events)
     else:
         last = events[-1].at if events else trace.started_at
-        content = orjson.dumps(otlp(RunFacts(trace.pk, trace.agent_name, trace.state), events, last))
+        content = orjson.dumps(otlp(RunFacts(trace.pk, agent, trace.state), events, last))
     found = Counter(str(span.label) for span in _ALL_EYES.compile().spans(content.decode()))
     return Export(trace.pk, trace.tenant_id, form, content, dict(found))
 

@@ -63,6 +63,23 @@ def test_a_rule_lets_calls_like_the_approved_one_pass(house: House) -> None:
     assert isinstance(verdict(house, after=25 * 3600), NeedsApproval), "a rule ends after 24 hours"
 
 
+@pytest.mark.parametrize("choice", [EXACT, SIMILAR, ANY])
+def test_what_only_its_name_makes_a_secret_is_masked_where_a_rule_is_told(house: House, choice: RuleChoice) -> None:
+    secret = "some quiet horse"  # which no rule of redaction knows by its form
+    opened = house.open({"path": "reports/a.md", "text": "hello", "password": secret})
+    decision = house.decide(opened, house.cast.rita)
+    rule = make(house, decision, choice)
+    told = [rule.summary, *(each.text for each in rules.proposals(opened.fresh(), now=house.later(2)))]
+    told += [str(entry.facts) for entry in LedgerEntry.objects.filter(kind=LedgerKind.RULE_CHANGE)]
+    assert [text for text in told if secret in text] == []
+    if choice is SIMILAR:
+        assert "`/password` exactly" in rule.summary
+        assert isinstance(verdict(house, arguments={"path": "reports/b.md", "text": "x", "password": secret}), Allow)
+        assert isinstance(
+            verdict(house, arguments={"path": "reports/b.md", "text": "x", "password": "y"}), NeedsApproval
+        )
+
+
 def test_the_reach_and_the_scope_are_chosen(house: House) -> None:
     opened, decision = approved(house)
     make(house, decision, EXACT)

@@ -19,7 +19,7 @@ from agents.errors import NothingRecorded, ReplayImpossible
 from agents.models import Agent, LiveReplay, ModelReply, Run, ToolCall
 from agents.providers import PROVIDERS
 from agents.providers.protocol import AssistantMessage, Completion, ModelRequest, ProposedCall, ToolMessage
-from agents.replay import Report
+from agents.replay import Report, live
 from agents.runs import lease
 from agents.states import RunState
 from approvals.manifests import all_manifests
@@ -256,6 +256,17 @@ def test_a_live_model_that_does_something_else_is_told_so_and_listed(
     second = [message for message in model.asked[1].messages if isinstance(message, ToolMessage)]
     assert [message.ran for message in second] == [True, False]
     assert isinstance(model.asked[1].messages[1], AssistantMessage)
+
+
+def test_a_value_that_a_live_model_names_a_tool_by_is_not_stored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = bench.approve_all(bench.submit(JOB))
+    monkeypatch.setitem(PROVIDERS, "scripted", Model((proposed("anna.person@example.org", path="notes.txt"),)))
+    with transaction.atomic():
+        row = live.request(run, bench.cast.adam, now=database_now())
+    live.perform(row.id)
+    row.refresh_from_db()
+    assert "anna.person" not in json.dumps(row.report)
+    assert "[EMAIL]" in json.dumps(row.report)
 
 
 def test_a_live_replay_of_an_agent_whose_provider_is_gone_is_said(bench: Bench) -> None:

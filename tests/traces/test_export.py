@@ -85,6 +85,15 @@ def test_todays_rules_are_applied_to_yesterdays_trace(cast: Cast, run: UUID) -> 
     assert b"ZX-1234" not in export.of_run(run, export.Format.JSONL).content
 
 
+@pytest.mark.parametrize("form", list(export.Format))
+def test_an_agents_name_is_redacted_like_the_events(run: UUID, form: export.Format) -> None:
+    Trace.objects.filter(pk=run).update(agent_name="Post of anna.person@example.org")
+    found = export.of_run(run, form)
+    assert b"anna.person" not in found.content
+    assert b"Post of [EMAIL]" in found.content
+    assert found.findings == {}
+
+
 def test_a_second_look_finds_what_the_tenant_lets_through(cast: Cast, run: UUID, now: datetime) -> None:
     assert export.of_run(run, export.Format.JSONL).findings == {}
     recorder.record(run_id=run, kind=EventKind.NOTE, payload={"from": "203.0.113.77 said hello"}, now=now)
