@@ -75,13 +75,21 @@ def _data_directory() -> Iterator[Complaint]:
     if not folder.is_dir():
         yield Complaint(where, f"{folder} is no directory.", "Make it, or set ROUTEKIT_DATA_DIR.")
         return
-    if not os.access(folder, os.W_OK | os.X_OK):
-        yield Complaint(where, f"{folder} can't be written by this user.", "Give it to the user that runs the workers.")
+    needed = os.R_OK if _only_reads(folder) else os.W_OK
+    if not os.access(folder, needed | os.X_OK):
+        done = "written" if needed == os.W_OK else "read"
+        yield Complaint(where, f"{folder} can't be {done} by this user.", "Give it to the user that runs the workers.")
     if stat.S_IMODE(folder.stat().st_mode) & 0o007:
         yield Complaint(where, f"{folder} is open to every user of this machine.", f"chmod o-rwx {folder}")
     free = shutil.disk_usage(folder).free
     if free < _LEAST_FREE:
         yield Complaint(where, f"only {free // 2**20} MB are free there.", "Make room: a full disk stops every run.")
+
+
+def _only_reads(folder: Path) -> bool:
+    """Whether this is a web process beside workers: they write there, and it has the folder read-only."""
+    database = Path(str(settings.DATABASES["default"]["NAME"]))
+    return bool(settings.ROUTEKIT_SIGNING_KEY and settings.REDIS_URL) and not database.is_relative_to(folder)
 
 
 def _signing_key() -> Iterator[Complaint]:

@@ -26,7 +26,7 @@ from routekit_site.tenancy.heartbeats import SWEEP, mark
 from routekit_site.tenancy.models import Membership
 from tests.fixtures.compose import PROJECT
 from tests.fixtures.environment import clean_environment
-from tests.fixtures.services import free_port
+from tests.fixtures.services import free_port, missing
 from tests.runs.conftest import Bench, bench, rung
 
 __all__ = ["bench", "rung"]
@@ -72,6 +72,33 @@ def doctor_of(folder: Path, **environment: str) -> str:
     own = {**make_keys(), "ROUTEKIT_DATA_DIR": str(folder / "var"), **environment}
     given = clean_environment(own)
     command = [sys.executable, "manage.py", "doctor"]
+    done = subprocess.run(command, cwd=PROJECT, env=given, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1, done.stderr
+    return done.stdout
+
+
+def test_the_web_process_may_have_the_data_directory_read_only(tmp_path: Path) -> None:
+    nowhere = {
+        "DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/nothing",
+        "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
+    }
+    assert "WRONG data directory" not in read_only_doctor_of(tmp_path, **make_keys(), **nowhere)
+    of_a_worker = {name: value for name, value in make_keys().items() if name != "ROUTEKIT_SIGNING_KEY"}
+    assert "can't be written by this user" in read_only_doctor_of(tmp_path, **of_a_worker, **nowhere)
+    # With SQLite the database itself lies there.
+    assert "can't be written" in read_only_doctor_of(tmp_path, **make_keys(), REDIS_URL=nowhere["REDIS_URL"])
+
+
+def read_only_doctor_of(folder: Path, **environment: str) -> str:
+    """What the command says where its data directory is mounted read-only, as docker-compose.yml does for `web`."""
+    data = folder / "var"
+    data.mkdir(exist_ok=True, mode=0o700)
+    mounted = f'mount --bind "{data}" "{data}" && mount -o remount,bind,ro "{data}" && exec "$@"'
+    namespace = ["unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c", mounted, "sh"]
+    given = clean_environment(environment | {"ROUTEKIT_DATA_DIR": str(data)})
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        missing("this machine gives no mount namespace, so no folder can be mounted read-only")
+    command = [*namespace, sys.executable, "manage.py", "doctor"]
     done = subprocess.run(command, cwd=PROJECT, env=given, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1, done.stderr
     return done.stdout
