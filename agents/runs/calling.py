@@ -117,14 +117,14 @@ def _run(held: Held, case: Case, calls: Sequence[Planned], *, stop: Callable[[],
 
 
 def _begin(held: Held, case: Case, calls: Sequence[Planned]) -> list[Begun]:
-    """Spend the approvals and store the intents, in one transaction; empty when the run was cancelled meanwhile.
+    """Spend the approvals and store the intents, in one transaction; empty where something has changed meanwhile.
 
     A tool that was contained since the verdict is left out: the next look at its call finds policy denying it.
     """
     begun: list[Begun] = []
     with journal.transaction():
         run, now = lock(held)
-        if run.cancel_requested_at is not None:
+        if run.cancel_requested_at is not None or case.is_stale(run, now):
             return []
         check_halt(held, run)
         event = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -34,6 +35,8 @@ from approvals.types import (
     Verdict,
 )
 
+FRESH_FOR = 0.5
+
 
 @dataclass(frozen=True)
 class Case:
@@ -44,6 +47,18 @@ class Case:
     sandbox: SandboxPolicy
     runtime: RuntimeDefaults
     now: datetime
+    opened: float = field(default_factory=time.monotonic, compare=False)
+
+    def is_stale(self, run: Run, now: datetime) -> bool:
+        """Whether policy, agent or sandbox are others by now; asked of a case that was opened a while ago.
+
+        A policy's callback may take seconds for each call. `run` is the run as it was just locked.
+        """
+        if time.monotonic() - self.opened < FRESH_FOR:
+            return False
+        again = open_case(run, now)
+        facts = replace(again.facts, rules=self.facts.rules)  # a rule is counted when it is used, or found to be over
+        return (facts, again.sandbox, run.agent.version) != (self.facts, self.sandbox, self.run.agent.version)
 
     @cached_property
     def files(self) -> FileAccess | None:

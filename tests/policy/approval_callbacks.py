@@ -21,6 +21,15 @@ def deny(_call: CallFacts) -> str:
     return "deny"
 
 
+def think(_call: CallFacts) -> str:
+    """What `thinking` comes to: for a test to put something else here."""
+    return "ask"
+
+
+def thinking(call: CallFacts) -> str:
+    return think(call)
+
+
 async def deny_async(_call: CallFacts) -> str:
     await asyncio.sleep(0)
     return "deny"

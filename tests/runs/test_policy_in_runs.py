@@ -11,16 +11,18 @@ from django.db import transaction
 from agents import execution
 from agents.execution import Failed, FailureKind
 from agents.models import Run
+from agents.runs import case
 from agents.sandbox.outcome import Tier
 from agents.states import CallState, RunState
 from approvals import manifests, rules
 from approvals.effects import Reversibility, ToolPermission
-from approvals.models import RecordedCall, TenantPolicy, ToolRule
+from approvals.models import RecordedCall, TenantPolicy, ToolAllowance, ToolRule
 from approvals.policy_facts import tenant_policy
 from approvals.rules import Reach, RuleChoice
 from approvals.simulation import draft, simulate
-from approvals.types import AllowanceMode, Risk, ToolFilter
+from approvals.types import AllowanceMode, CallFacts, Risk, ToolFilter
 from routekit_site.tenancy.clock import database_now
+from tests.policy import approval_callbacks
 from tests.runs.conftest import Bench, allow
 
 BROKEN = Failed(FailureKind.SANDBOX_ERROR, "Broken.", retryable=True, tier=Tier.T1)
@@ -112,6 +114,33 @@ def test_a_callback_that_denies_is_told_as_a_refused_approval(bench: Bench, sett
     assert (run.state, call.state) == (RunState.SUCCEEDED, CallState.DENIED)
     assert "approval was refused" in call.reason
     assert "approval was refused" in bench.told(run)[0]
+
+
+@pytest.mark.parametrize("answer", ["approve", "ask"])
+def test_a_tool_that_is_denied_while_a_callback_thinks_does_not_run(
+    bench: Bench, settings: LazySettings, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    callback = "tests.policy.approval_callbacks.thinking"
+    settings.ROUTEKIT_APPROVAL_CALLBACKS = (callback,)
+    TenantPolicy.objects.update(approval_callback=callback)
+    asked: list[str] = []
+
+    def think(call: CallFacts) -> str:
+        asked.append(call.tool)
+        if len(asked) == 2:
+            ToolAllowance.objects.filter(tool=call.tool).update(mode=AllowanceMode.DENY)
+        return answer
+
+    monkeypatch.setattr(approval_callbacks, "think", think)
+    monkeypatch.setattr(case, "FRESH_FOR", 0.0)
+    run = bench.go(WRITE)
+    if answer == "ask":
+        bench.decide(bench.gate(run))
+        run = bench.advance(run)
+    assert len(asked) == 2
+    (call,) = bench.calls(run)
+    assert (run.state, call.state, call.attempts) == (RunState.SUCCEEDED, CallState.DENIED, 0)
+    assert not (bench.folder / "reports").exists()
 
 
 def test_every_judged_call_can_be_simulated_and_none_is_kept_in_clear(bench: Bench) -> None:
