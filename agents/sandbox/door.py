@@ -165,7 +165,9 @@ def _run(permit: PermitLike, call: SandboxCall, policy: SandboxPolicy, cancelled
     preloaded = _sandbox.living_pool().preloaded if confinable else frozenset()
     made = plan.make(call, policy, report, preloaded)
     if isinstance(made, plan.Refusal):
-        return Failed(made.kind, made.message, retryable=False, tier=report.tier, enforced=report.enforced)
+        # Another try would be refused again. But it is certain that nothing ran.
+        problem = made.message
+        return Failed(made.kind, problem, retryable=False, tier=report.tier, enforced=report.enforced, started=False)
     with plan.scratch_folder(made) as scratch:
         if not confinable:
             return cold.run(made, permit.tenant_id, scratch, cancelled)

@@ -52,6 +52,19 @@ def test_a_remembered_approval_lets_the_next_run_pass_and_is_counted(bench: Benc
     assert bench.go(WRITE.replace("reports", "elsewhere")).state == RunState.WAITING
 
 
+def test_a_call_that_the_sandbox_refuses_uses_up_no_rule(bench: Bench) -> None:
+    fetch = 'http_request {"url": "https://example.com/"}'
+    gate = bench.gate(bench.go(fetch))
+    bench.decide(gate)
+    with transaction.atomic():
+        rule = rules.make_rule(gate.pk, bench.cast.rita, RuleChoice(Reach.SIMILAR), now=database_now())
+    run = bench.go(fetch)
+    (call,) = bench.calls(run)
+    assert (call.state, call.outcome, call.rule) == (CallState.FAILED, "network_refused", f"rule {rule.pk}")
+    rule.refresh_from_db()
+    assert rule.uses == 0
+
+
 def test_a_revoked_rule_asks_again(bench: Bench) -> None:
     rule = remember(bench)
     with transaction.atomic():
