@@ -49,6 +49,8 @@ def open_risky(house: House) -> Callable[[], Opened]:
             house.binding(arguments, submitter, house.run(submitter)),
             tool=DELETE_FILE.name,
             tool_schema_digest=DELETE_FILE.schema_digest,
+            permissions=tuple(sorted(DELETE_FILE.permissions)),
+            reversibility=DELETE_FILE.reversibility,
         )
         needs = verdict()
         context = PresentationContext(needs, submitter.pk, submitter.display_name, "Files and web", 1)
