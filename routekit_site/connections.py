@@ -20,7 +20,8 @@ from routekit_site.env import Environment
 _SQLITE_OPTIONS: dict[str, Any] = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    # The log grows while somebody reads and does not end; once that is over, all but 16 MB is given back.
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=16777216;",
 }
 
 # See Note [Patience]. What libpq does while it waits, in seconds but for the last one's milliseconds.
