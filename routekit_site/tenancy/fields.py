@@ -35,6 +35,10 @@ class JSONField(forms.JSONField):
         except (ValueError, RecursionError) as error:
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from error
 
+    def prepare_value(self, value: Any) -> Any:
+        """Nothing is an empty box, not the word null."""
+        return "" if value is None else super().prepare_value(value)
+
     def bound_data(self, data: Any, initial: Any) -> Any:
         """What the field shows again: the text as it was sent where it can't be read."""
         try:

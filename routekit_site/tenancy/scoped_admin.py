@@ -108,9 +108,11 @@ class TenantScopedAdmin(_ModelAdmin):
     def formfield_for_foreignkey(
         self, db_field: models.ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> ModelChoiceField[Any] | None:
-        """A foreign key offers, and accepts, rows of own tenants only."""
+        """A foreign key offers, and accepts, rows of own tenants only. Who has one tenant need not choose it."""
         if "queryset" not in kwargs:
             kwargs["queryset"] = self.own_choices(db_field.remote_field.model, request)
+        if db_field.remote_field.model is Tenant and not db_field.null and len(kwargs["queryset"]) == 1:
+            kwargs.setdefault("initial", kwargs["queryset"][0])
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def own_choices(self, model: type[models.Model], request: HttpRequest) -> models.QuerySet[Any]:

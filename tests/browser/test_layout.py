@@ -112,3 +112,23 @@ def test_in_forced_colours_the_chosen_row_and_page_can_be_told(
         "found => found.map((each) => getComputedStyle(each).borderBottomColor)"
     )
     assert len(set(under)) == 2
+
+
+# The names of the number fields too narrow for their digits and the arrows beside them.
+TOO_NARROW = """all => {
+  const pen = document.createElement("canvas").getContext("2d");
+  return all.filter((each) => {
+    const style = getComputedStyle(each);
+    pen.font = `${style.fontSize} ${style.fontFamily}`;
+    const room = each.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    return pen.measureText(each.value).width + 15 > room;
+  }).map((each) => each.name);
+}"""
+
+
+def test_the_admins_number_fields_show_all_of_their_number(as_person: Callable[..., Page], embedded: Site) -> None:
+    adam = as_person("adam")
+    for address in ("/admin/approvals/tenantpolicy/add/", "/admin/agents/agent/add/"):
+        adam.goto(embedded.url + address)
+        assert adam.locator("input[type=number]").count() > 0
+        assert adam.locator("input[type=number]").evaluate_all(TOO_NARROW) == [], address

@@ -254,6 +254,10 @@ def test_preview_of_a_new_tool_and_of_a_bad_form(cast: Cast, adam: Client) -> No
         ADD, form(tenant=cast.acme.pk, tool="current_time", mode="allow", test_arguments="{}", _preview="1")
     )
     assert good.context["preview"]["verdict_name"] == "allow"
+    # Nothing is an empty box, and who has one tenant need not choose it.
+    empty = adam.get(ADD).context["adminform"].form
+    assert empty["test_arguments"].value() == ""
+    assert empty["tenant"].value() == cast.acme.pk
     # Zero of zero would read as "this changes nothing".
     assert "No agent has called a tool here in the last 30 days" in good.text
     bad = adam.post(ADD, form(tenant=cast.acme.pk, tool="current_time", constraints="{}", _preview="1"))
