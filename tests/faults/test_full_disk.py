@@ -1,4 +1,4 @@
-"""Case 37 with a disk that is really full: one process on SQLite, in a file system of a few megabytes."""
+"""Case 37 with a disk that is really full: under one process on SQLite, and under a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -8,22 +8,40 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.faults import arena as arenas
+from tests.faults.arena import Arena
 from tests.fixtures.people import Person, no_hold
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site, prepare_embedded, stopping
-from tests.fixtures.services import missing
+from tests.fixtures.services import PostgresServer, ServiceMissing, Services, missing
 
 pytestmark = pytest.mark.slow
 
-SIZE = "24m"
+SIZE, SERVER_SIZE = "24m", "256m"
 LONG = "write_file " + '{"path": "long.txt", "text": "' + "x" * 150_000 + '"}'
 SHORT = 'write_file {"path": "short.txt", "text": "short"}'
+
+
+@contextlib.contextmanager
+def mounted(place: Path, size: str) -> Iterator[None]:
+    """A file system of its own at this place; the test is skipped where none can be had."""
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if not mount or not umount:
+        missing("there is no mount command")
+    made = subprocess.run([mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=False)
+    if made.returncode:
+        missing("this user may not mount a file system of a few megabytes")
+    try:
+        yield
+    finally:
+        subprocess.run([umount, "--lazy", place], check=True)
 
 
 @pytest.fixture
@@ -31,16 +49,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    if not mount or not umount:
-        missing("there is no mount command")
-    made = subprocess.run([mount, "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", place], check=False)
-    if made.returncode:
-        missing("this user may not mount a file system of a few megabytes")
-    try:
+    with mounted(place, SIZE):
         yield place
-    finally:
-        subprocess.run([umount, "--lazy", place], check=True)
 
 
 @pytest.fixture
@@ -55,16 +65,21 @@ def site(disk: Path, tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
-def fill(site: Site, disk: Path) -> None:
-    """Leave no byte free, neither on the disk nor in SQLite's write-ahead log."""
-    with contextlib.closing(sqlite3.connect(site.database, timeout=20)) as database:
-        busy, _, _ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        assert not busy
+def fill_up(disk: Path) -> None:
+    """Leave no byte free."""
     ballast = os.open(disk / "ballast", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with contextlib.suppress(OSError):
         while True:
             os.write(ballast, b"\0" * 65536)
     os.close(ballast)
+
+
+def fill(site: Site, disk: Path) -> None:
+    """Leave no byte free, neither on the disk nor in SQLite's write-ahead log."""
+    with contextlib.closing(sqlite3.connect(site.database, timeout=20)) as database:
+        busy, _, _ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert not busy
+    fill_up(disk)
 
 
 def refused(answer: httpx.Response) -> bool:
@@ -104,3 +119,62 @@ def test_37_a_full_disk_refuses_what_it_cannot_store_and_recovers(site: Site, di
     assert "Traceback" not in site.logs()[before:]
     with contextlib.closing(sqlite3.connect(site.database)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[PostgresServer, Path]]:
+    """A PostgreSQL server on a disk of its own, which is not full yet."""
+    place = Path(tempfile.mkdtemp(prefix="routekit-pg-"))
+    try:
+        with mounted(place, SERVER_SIZE):
+            try:
+                made = PostgresServer(place)
+            except ServiceMissing as reason:
+                missing(str(reason))
+            with (place / "data" / "postgresql.conf").open("a", encoding="utf-8") as settings:
+                settings.write("max_wal_size = 48MB\nmin_wal_size = 32MB\n")
+            made.start()
+            try:
+                yield made, place
+            finally:
+                made.stop()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def stored(arena: Arena, gate: str) -> bool:
+    return arena.ask("SELECT count(*) FROM approvals_decision WHERE gate_id = %s", gate) == [(1,)]
+
+
+def test_37_a_full_disk_under_postgresql_loses_nothing_and_recovers(
+    server: tuple[PostgresServer, Path], services: Services, tmp_path: Path
+) -> None:
+    postgres, place = server
+    with arenas.arena(Services(postgres.url, services.redis_url), tmp_path) as arena:
+        alice, rita = arena.person("alice"), arena.person("rita")
+        runs = [arena.submit() for _ in range(8)]
+        for run in runs:
+            arena.waits(run)
+        gates = [(str(gate), tool) for gate, tool in arena.ask("SELECT id, tool FROM approvals_approvalgate")]
+        forms = [rita.decision_form({"id": gate, "tool": tool}, "approve") for gate, tool in gates]
+
+        def nothing_fits() -> bool:
+            fill_up(place)
+            form = alice.job_form("word " * 40_000)
+            return refused(alice.post("/jobs/new/", form, json=True))
+
+        eventually(nothing_fits, within=60, what="a refused job")
+        answers = [
+            rita.post(f"/queue/{gate}/decide/", form, json=True) for (gate, _), form in zip(gates, forms, strict=True)
+        ]
+        assert all(answer.status_code == 200 or refused(answer) for answer in answers)
+        taken = {gate for (gate, _), answer in zip(gates, answers, strict=True) if answer.status_code == 200}
+        arena.acknowledged |= dict.fromkeys(taken, "approve")
+        (place / "ballast").unlink()
+        postgres.revive()
+        eventually(lambda: rita.client.get("/queue/").status_code == 200, within=60, what="the queue")
+        assert {gate for gate, _ in gates if stored(arena, gate)} >= taken
+        for run in runs:
+            assert arena.ends(run, within=90) == "succeeded"
+        arena.settle()
+        assert arena.faults() == []
