@@ -1,4 +1,4 @@
-"""Every environment variable that the site reads, typed and validated. Nothing else reads the environment.
+"""Every environment variable that the site reads, typed and validated. Only the egress broker reads some itself.
 
 Secrets may be given as `NAME` or, the way container secrets work, as the path of a file in `NAME_FILE`.
 """

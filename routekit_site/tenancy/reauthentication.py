@@ -3,8 +3,8 @@
 Any view calls `check_reauthenticated(request)`; the middleware below turns the refusal
 into the confirmation page (a script gets 403 with its address). A sign-in counts as a confirmation.
 
-Note [What was sent is not stored]: a form that arrives too late is not kept in the session, which is stored in clear.
-It travels through the confirmation page in a hidden field and is sent again by the person.
+Note [What was sent is not stored]: a form that arrives too late is not kept in the session: raw text has no place
+there, though sessions are sealed. It travels through the confirmation page in a hidden field and is sent again.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import get_commands, load_command_class
 
+from agents.sandbox import SandboxPolicy
 from tests.fixtures.compose import PROJECT
 from tests.fixtures.people import FINISHED, Person, no_hold
 from tests.fixtures.polling import eventually
@@ -66,6 +67,19 @@ def test_make_targets_exist() -> None:
         if code.startswith(("make ", "OPENAI", "ROUTEKIT"))
     }
     assert named <= targets
+
+
+def test_the_sandbox_that_is_shown_is_one_and_its_words_exist() -> None:
+    page = (PROJECT / "docs" / "how-to" / "connect-a-model.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    policy = SandboxPolicy.model_validate_json(shown)
+    assert policy.filesystem is not None
+    assert policy.network is not None
+    rows = re.findall(r"^   \| `(\w+)` \| (.+) \|$", page, re.MULTILINE)
+    named = {part: set(re.findall(r"`([a-z_]+)`", words)) for part, words in rows}
+    assert named["filesystem"] == set(type(policy.filesystem).model_fields)
+    assert named["network"] == set(type(policy.network).model_fields)
+    assert named["limits"] == set(type(policy.limits).model_fields)
 
 
 def blocks(language: str) -> list[str]:

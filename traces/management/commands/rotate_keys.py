@@ -78,7 +78,7 @@ class Command(BaseCommand):
                 raise CommandError(message)
             self.stdout.write(message)
             return
-        self.stdout.write("Everything is under the newest key; older keys can go.")
+        self.stdout.write("Everything sealed is under the newest key. After reseal_state, too, older keys can go.")
 
 
 def _encrypted(tenant_id: int) -> int:
