@@ -133,3 +133,35 @@ def test_17_and_31_a_database_server_that_crashes_under_load_loses_nothing(
         assert len(arena.acknowledged) >= acknowledged
         arena.settle()
         assert arena.faults() == []
+
+
+@pytest.fixture
+def unheard(arena: Arena) -> Iterator[Arena]:
+    """The site with a web process of which no bell is ever heard."""
+    arena.site.environment["ROUTEKIT_TEST_LOSE_BELLS"] = "1"
+    try:
+        arena.restart("web")
+        arena.site.wait_until_ready(within=120)
+        yield arena
+    finally:
+        del arena.site.environment["ROUTEKIT_TEST_LOSE_BELLS"]
+        arena.restart("web")
+        arena.site.wait_until_ready(within=120)
+
+
+def test_23_a_decision_whose_bell_is_lost_is_found_by_the_sweep(unheard: Arena) -> None:
+    """The figure of docs/reference/faults.md, printed: from a decision to the start of its call, by the database."""
+    runs = [unheard.submit() for _ in range(60)]
+    for run in runs:
+        unheard.waits(run)
+    while unheard.decide_all(most=1):
+        pass
+    for run in runs:
+        assert unheard.ends(run) == "succeeded"
+    took = unheard.ask(
+        "SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP "
+        "(ORDER BY extract(epoch FROM c.started_at - d.decided_at)) "
+        "FROM agents_toolcall c JOIN approvals_decision d ON d.gate_id = c.gate_id WHERE c.run_id = ANY(%s::uuid[])",
+        runs,
+    )
+    print(f"decision to call without a bell, p50 and p99 in seconds: {took[0][0]}")  # noqa: T201 - the figure
