@@ -232,6 +232,33 @@ def _delivered(arena: Arena, count: int) -> bool:
 
 
 @pytest.mark.slow
+def test_20_a_broker_that_goes_before_the_acknowledgement_ends_no_worker(arena: Arena) -> None:
+    worker = arena.site.processes["worker"]
+    for _ in range(6):
+        run, lost = arena.submit(), worker.log_text().count(CONNECTION_LOST)
+        slots = eventually(arena.slots, what="the worker's slots")
+        for pid in slots:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            eventually(partial(_delivered, arena, len(slots)), what="bells that are not acknowledged")
+            arena.broker.refusing = True
+            arena.broker.cut()
+        finally:
+            # What they were handed they do, and acknowledge to nobody.
+            for pid in slots:
+                os.kill(pid, signal.SIGCONT)
+        eventually(partial(_misses_its_broker, arena, lost), what="the worker misses its broker")
+        arena.broker.refusing = False
+        assert arena.ends(run) == "succeeded"
+        assert worker.popen.poll() is None
+
+
+def _misses_its_broker(arena: Arena, times: int) -> bool:
+    """Whether the worker has lost its connection once more than so many times."""
+    return arena.site.processes["worker"].log_text().count(CONNECTION_LOST) > times
+
+
+@pytest.mark.slow
 def test_28_messages_of_another_release_are_dropped(arena: Arena) -> None:
     code = (
         "from celery import current_app as app\n"
