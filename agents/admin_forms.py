@@ -205,6 +205,11 @@ def beyond_tenant(policy: SandboxPolicy, stored: Mapping[str, Any], folder: Path
         for path in sorted(_paths(policy) - had_paths)
         if not Path(path).resolve().is_relative_to(folder)
     ]
+    found += [
+        f"{path}: only an operator may let tools write to a folder outside of {folder}."
+        for path in sorted(_opened_by(policy, before))
+        if not Path(path).resolve().is_relative_to(folder)
+    ]
     found += [f"{name}: only an operator may allow a private address." for name in networks if name not in had_networks]
     if policy.require != "kernel" and before.require == "kernel":
         found.append("Only an operator may let tools run without enforcement by the kernel.")
@@ -215,6 +220,15 @@ def _paths(policy: SandboxPolicy) -> set[str]:
     if policy.filesystem is None:
         return set()
     return {*policy.filesystem.writable(), *policy.filesystem.read_only_paths}
+
+
+def _opened_by(policy: SandboxPolicy, before: SandboxPolicy) -> set[str]:
+    """Folders that were read-only and could be written now: by their own name, or inside of a writable one."""
+    if policy.filesystem is None or before.filesystem is None:
+        return set()
+    freed = {*before.filesystem.read_only_paths} - {*policy.filesystem.read_only_paths}
+    writable = policy.filesystem.writable()
+    return {path for path in freed if any(Path(path).is_relative_to(folder) for folder in writable)}
 
 
 def problems(error: PolicyError) -> list[str]:

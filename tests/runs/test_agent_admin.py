@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +122,32 @@ def test_an_admin_grants_folders_of_the_tenant_and_an_operator_any(
     agent.refresh_from_db()
     User.objects.filter(pk=cast.adam.pk).update(is_superuser=False)
     assert change(client_of(cast.adam), agent, sandbox=theirs, instructions="Kept as granted.") == ""
+
+
+@pytest.mark.parametrize("place", ["allowed_paths", "sandbox_root", "inside"])
+def test_what_an_operator_let_be_read_only_an_operator_lets_be_written(
+    agent: Agent, cast: Cast, client_of: Callable[[User], Client], place: str
+) -> None:
+    own = f"{sandbox_folder(cast.acme)}/files"
+    granted: dict[str, Any] = {"sandbox_root": own, "read_only_paths": ["/srv/shared"]}
+    if place == "inside":
+        granted |= {"allowed_paths": ["/srv/all"], "read_only_paths": ["/srv/all/shared"]}
+    Agent.objects.filter(pk=agent.pk).update(sandbox={"filesystem": granted})
+    agent.refresh_from_db()
+    written: dict[str, dict[str, Any]] = {
+        "allowed_paths": {"allowed_paths": ["/srv/shared"]},
+        "sandbox_root": {"sandbox_root": "/srv/shared"},
+        "inside": {"allowed_paths": ["/srv/all"]},
+    }
+    asked = json.dumps({"filesystem": {"sandbox_root": own, **written[place]}})
+    assert "only an operator may let tools write" in change(client_of(cast.adam), agent, sandbox=asked)
+    agent.refresh_from_db()
+    assert agent.sandbox == {"filesystem": granted}
+    back = json.dumps({"filesystem": {"sandbox_root": own}})
+    assert change(client_of(cast.adam), agent, sandbox=back) == ""
+    User.objects.filter(pk=cast.adam.pk).update(is_superuser=True)
+    agent.refresh_from_db()
+    assert change(client_of(cast.adam), agent, sandbox=asked) == ""
 
 
 def test_agents_of_other_tenants_do_not_exist(agent: Agent, cast: Cast, client_of: Callable[[User], Client]) -> None:
