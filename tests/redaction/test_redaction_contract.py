@@ -178,6 +178,21 @@ def test_ip_addresses_are_off_by_default() -> None:
     assert labels == [Label.IP] * 3
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "anna\\uff0ebell\\uff20mail\\uff0eexample\\uff0eorg",
+        "anna\\u002ebell\\u0040mail\\u002eexample\\u002eorg",
+        "anna.bell@mail.example\\uff0eorg",
+        "anna.bell@mail\\u002eexample.org",
+        "\\u0430\\u043d\\u043d\\u0430@\\u043f\\u0440\\u0438\\u043c\\u0435\\u0440.\\u0440\\u0444",
+    ],
+)
+def test_an_address_whose_full_stops_are_escapes_goes_whole(redactor: Redactor, address: str) -> None:
+    text = f'write_file {{"path": "about {address} here.txt"}}'
+    assert [text[span.start : span.end] for span in redactor.spans(text)] == [address]
+
+
 @pytest.mark.parametrize("vendor", sorted(samples.vendor_tokens()))
 def test_vendor_tokens_are_found_whole(redactor: Redactor, vendor: str) -> None:
     token = samples.vendor_tokens()[vendor]

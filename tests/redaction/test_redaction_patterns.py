@@ -83,3 +83,22 @@ def test_a_match_across_two_windows_is_found() -> None:
 def test_bait_for_a_quadratic_search_fails_closed() -> None:
     redactor = PIIRedactionHook(redact_patterns=(("a.*z|a", "[X]"),)).compile()
     assert redactor.redact("a" * 50_000) == "[REDACTED]"
+
+
+def test_a_pattern_is_tried_on_every_integer() -> None:
+    redactor = PIIRedactionHook(redact_patterns=((r"\b\d{6}\b", "[EMPLOYEE]"),)).compile()
+    value = {
+        "number": 123_456,
+        "more": [123_456, -123_456, 0, 12],
+        "rows": [{"of": 123_456}] * 20,
+        "set": True,
+        "f": 1.5,
+    }
+    assert redactor.redact(value) == {
+        "number": "[EMPLOYEE]",
+        "more": ["[EMPLOYEE]", "[EMPLOYEE]", 0, 12],
+        "rows": [{"of": "[EMPLOYEE]"}] * 20,
+        "set": True,
+        "f": 1.5,
+    }
+    assert redactor.redact('{"of":123456}') == '{"of":"[EMPLOYEE]"}'

@@ -8,6 +8,6 @@ from traces.redaction.redactor import Redactor
 from traces.redaction.replacement import TYPED_TOKEN
 from traces.redaction.spans import Hit, Label, Span
 
-REDACTOR_VERSION: int = 6
+REDACTOR_VERSION: int = 7
 
 __all__ = ["REDACTOR_VERSION", "TYPED_TOKEN", "Hit", "Label", "PIIRedactionHook", "PatternError", "Redactor", "Span"]

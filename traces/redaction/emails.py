@@ -286,7 +286,11 @@ def _domain_end(view: str, start: int) -> int | None:
     while end > start:
         tld_end = _tld_end(view, end)
         if tld_end is not None:
-            return _before_file_ending(view, start, end) if view[end:tld_end].lower() in _FILE_ENDINGS else tld_end
+            return (
+                _before_file_ending(view, start, end)
+                if view[end:tld_end].lower().lstrip(FILLER) in _FILE_ENDINGS
+                else tld_end
+            )
         dot = view.rfind(".", start, end - 1)
         if dot < 0:
             return None
@@ -317,6 +321,8 @@ def _before_more(view: str, start: int, dot: int, label: str) -> int | None:
 
 
 def _tld_end(view: str, start: int) -> int | None:
+    while view.startswith(FILLER, start):  # behind a full stop that was an escape
+        start += 1
     match = _ASCII_TLD.match(view, start) or _GLUED_TLD.match(view, start)
     if match is not None:
         return match.end()

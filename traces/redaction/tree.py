@@ -50,6 +50,7 @@ class Tree:
         self._every_name = (
             every_name  # whether even short plain names are read, because a tenant's pattern may match one
         )
+        self._smallest = 0 if every_name else SMALLEST_TESTED  # as may any number
         # Of each node, which is a container: itself, the number of its parent, its key there, and the JSON text that it
         # was parsed from, if any. Lists beside each other take a row of objects at once.
         self._values: list[Any] = []
@@ -96,7 +97,7 @@ class Tree:
         elif isinstance(value, _UNTOUCHED):
             return
         elif kind is int:
-            if value >= SMALLEST_TESTED or value <= -SMALLEST_TESTED:
+            if not -self._smallest < value < self._smallest:
                 self._integer(value, node, key, context)
         else:
             self._other(value, node, key, context, depth)
@@ -165,7 +166,7 @@ class Tree:
         if not node:
             return
         texts, places, plain = self._texts, self._places, self._plain
-        skip_words = not self._every_name
+        skip_words, smallest = not self._every_name, self._smallest
         if self._every_name:
             for key in value:
                 if type(key) is str:
@@ -198,7 +199,7 @@ class Tree:
                     texts.append(item)
                     places.append((node, key))
             elif kind is int:
-                if not -SMALLEST_TESTED < item < SMALLEST_TESTED:
+                if not -smallest < item < smallest:
                     self._integer(item, node, key, "")
             elif kind is dict:
                 self._mapping(item, node, key, depth + 1)
