@@ -59,6 +59,12 @@ def test_a_job_is_submitted_approved_and_read_without_a_browser(bench: Bench, ma
     assert line["id"] == str(run.pk)
 
 
+def test_what_is_not_waited_for_is_told_by_its_id_alone(bench: Bench, manage: Any) -> None:  # noqa: ARG001 - the site
+    told = manage("submit", WRITE, "--no-wait", person="alice")
+    assert told == f"{Run.objects.get().pk}\n"
+    assert str(Run.objects.get().pk) in manage("runs", told.strip(), "--json", person="alice")
+
+
 def test_submitting_follows_the_run_to_its_end(bench: Bench, manage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # The command rings the bell; a worker would answer it while the command looks on.
     monkeypatch.setattr("agents.terminal.time.sleep", lambda _seconds: bench.advance(Run.objects.get()))

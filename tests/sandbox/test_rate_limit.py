@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agents.sandbox.egress.rate import LocalRateLimiter, RateLimitError, RateUnavailableError, SharedRateLimiter
-from agents.sandbox.egress.session import rate_key
+from agents.sandbox.egress.broker import redis_url as shared_address
+from agents.sandbox.egress.rate import (
+    LocalRateLimiter,
+    RateLimitError,
+    RateUnavailableError,
+    SharedRateLimiter,
+    limiter,
+)
+from agents.sandbox.egress.session import EmbeddedBroker, rate_key
 from tests.fixtures.polling import eventually
 from tests.fixtures.services import end, missing
 
@@ -70,10 +77,32 @@ def test_nothing_is_sent_when_the_counter_is_gone(tmp_path: Path) -> None:
         SharedRateLimiter(f"unix://{tmp_path}/none.sock").admit("a", 60)
 
 
+def test_the_address_of_the_shared_counter_may_stand_in_a_file(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the site takes it: a broker that read the variable alone would count for itself, and say nothing."""
+    path = tmp_path / "redis_url"
+    path.write_text(f"{redis_url}\n", encoding="utf-8")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("REDIS_URL_FILE", str(path))
+    broker = EmbeddedBroker.start()
+    try:
+        given = Path(f"/proc/{broker.process.pid}/environ").read_bytes().split(b"\0")
+        found = shared_address(
+            {name.decode(): value.decode() for name, _, value in (each.partition(b"=") for each in given)}
+        )
+    finally:
+        broker.stop()
+    assert found == redis_url
+    limiter(found).admit("file", 1)
+    with pytest.raises(RateLimitError):
+        SharedRateLimiter(redis_url).admit("file", 1)
+
+
 def test_each_tenant_has_a_minute_of_its_own() -> None:
     """Under one network policy, word for word: what one tenant uses up is nothing to the other."""
-    limiter, one, other = LocalRateLimiter(), rate_key(1, "policy"), rate_key(2, "policy")
-    limiter.admit(one, 1)
+    counter, one, other = LocalRateLimiter(), rate_key(1, "policy"), rate_key(2, "policy")
+    counter.admit(one, 1)
     with pytest.raises(RateLimitError):
-        limiter.admit(one, 1)
-    limiter.admit(other, 1)
+        counter.admit(one, 1)
+    counter.admit(other, 1)

@@ -49,7 +49,7 @@ class Command(PersonCommand):
             )
         as_json = options["json"]
         if not as_json:
-            self.stdout.write(f"run {run.id}")
+            self.stdout.write(str(run.id) if options["no_wait"] else f"run {run.id}")
         if not options["no_wait"]:
             run = terminal.follow(run, user, self.stderr.write if as_json else self.stdout.write)
         if as_json:

@@ -34,6 +34,7 @@ from agents.sandbox.policy import NetworkSandbox
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
 
     from agents.sandbox.egress.rate import RateLimiter
 
@@ -190,11 +191,16 @@ def listen(path: str) -> socket.socket:
     return listener
 
 
+def redis_url(environment: Mapping[str, str]) -> str:
+    """REDIS_URL, or what the file of REDIS_URL_FILE holds, as the site takes it; empty where there is neither."""
+    path = environment.get("REDIS_URL_FILE")
+    return Path(path).read_text(encoding="utf-8").strip() if path else environment.get("REDIS_URL", "")
+
+
 def main(listener: socket.socket, worker: int = 0) -> None:
-    """Run a broker. Reads two variables: REDIS_URL (shared rate limits) and ROUTEKIT_EGRESS_CA_FILE (a further CA)."""
+    """Run a broker. Reads REDIS_URL or its file (shared rate limits) and ROUTEKIT_EGRESS_CA_FILE (a further CA)."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    environment = os.environ
-    tls = tls_context(environment.get("ROUTEKIT_EGRESS_CA_FILE", ""))
-    Broker(listener, limiter(environment.get("REDIS_URL", "")), tls).serve(worker)
+    tls = tls_context(os.environ.get("ROUTEKIT_EGRESS_CA_FILE", ""))
+    Broker(listener, limiter(redis_url(os.environ)), tls).serve(worker)
     if worker:
         shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
