@@ -313,7 +313,10 @@ def _gist(call: ToolCall) -> str:
     """The call in a line: its gate's sentence, or else its arguments."""
     if call.gate is not None:
         return approval_pages.sentence_of(call.gate)
-    return json.dumps(call.arguments_redacted, ensure_ascii=False)[:200] if call.arguments_redacted else ""
+    proposed = call.arguments_redacted
+    if not proposed:
+        return ""
+    return (proposed if isinstance(proposed, str) else json.dumps(proposed, ensure_ascii=False))[:200]
 
 
 def _gate_words(gate: ApprovalGate) -> str:

@@ -199,19 +199,23 @@ def _turn(text: str, calls: tuple[Told, ...]) -> Iterator[Message]:
         yield ToolMessage(call.call_id, call.tool, call.result, ran=ran)
 
 
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "!", "?")) else f"{words}."
+
+
 def words_for_denied(reason: str) -> str:
     """What the model is told of a call that policy does not allow."""
-    return f"Not allowed: {reason} The call did not run. Don't propose it again."
+    return f"Not allowed: {_sentence(reason)} The call did not run. Don't propose it again."
 
 
 def words_for_invalid(problem: str) -> str:
     """What the model is told of a call that can't be understood."""
-    return f"The call can't be understood, so it did not run: {problem} Correct it and try again."
+    return f"The call can't be understood, so it did not run: {_sentence(problem)} Correct it and try again."
 
 
 def words_for_rejected(reason: str) -> str:
     """What the model is told of a call that a person refused."""
-    why = f" The reason: {reason}" if reason else ""
+    why = f" The reason: {_sentence(reason)}" if reason else ""
     return f"A reviewer rejected this call, so it did not run.{why} Don't propose the same call again."
 
 

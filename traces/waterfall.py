@@ -75,7 +75,7 @@ class Bar:
         """How long it took, and who or what ended it."""
         length = duration_text(self.interval.seconds)
         so_far = f"{length} so far" if self.interval.running else length
-        return f"{so_far}, {self.interval.note}" if self.interval.note else so_far
+        return f"{so_far}, {self.interval.note.replace('_', ' ')}" if self.interval.note else so_far
 
     @property
     def hatched(self) -> bool:

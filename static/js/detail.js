@@ -15,6 +15,7 @@ const nothing = document.getElementById("nothing");
 const KEPT = 4;
 const ahead = new Map();
 let wanted = null;
+let followed = null;
 
 function fetchPart(url) {
   return getPage(`${url}?part=1`);
@@ -45,6 +46,14 @@ function put(article) {
   if (!article) return;
   tick(article);
   showLookers(article);
+  if (followed === article.dataset.id) follow(followed);
+  followed = null;
+}
+
+// The focus goes to a call: now, or as soon as it is there.
+export function follow(id) {
+  followed = shownId() === id ? null : id;
+  if (followed === null) pane.querySelector("#sentence").focus({ preventScroll: true });
 }
 
 export function clear() {

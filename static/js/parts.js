@@ -48,6 +48,8 @@ export function refreshParts(present, fresh) {
     acted ||= part === "#actions";
   }
   present.dataset.state = fresh.dataset.state;
+  // The clock of a call that waits no more.
+  if (!fresh.querySelector(".left")) present.querySelector(".left")?.remove();
   tick(present);
   return acted;
 }

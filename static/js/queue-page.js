@@ -173,7 +173,10 @@ function click(event) {
   const link = event.target.closest(".row a");
   if (!link || !isWide() || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
   event.preventDefault();
-  show(link.closest(".row"));
+  const row = link.closest(".row");
+  // Opened by Enter: the call is read next, not the hundreds of rows in between.
+  if (event.detail === 0) detail.follow(row.dataset.id);
+  show(row);
 }
 
 function onShown(run) {

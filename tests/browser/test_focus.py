@@ -57,6 +57,8 @@ def test_a_decision_of_somebody_else_leaves_the_focus_in_the_call(
     rita.keyboard.press("a")
     expect(adam.locator(".outcome")).to_contain_text("by Rita")
     expect(adam.locator(".outcome")).to_be_focused()
+    # No clock runs for what is decided.
+    expect(adam.locator("#gate .left")).to_have_count(0)
 
 
 def test_what_clears_something_and_goes_leaves_the_focus_in_the_list(
@@ -79,3 +81,17 @@ def test_what_clears_something_and_goes_leaves_the_focus_in_the_list(
     expect(rita.locator("#bulk-sheet li")).to_contain_text("Rejected:")
     rita.click("#bulk-sheet button[value=close]")
     assert _focused_row(rita) == gate
+
+
+def test_enter_on_a_row_leads_into_its_call_past_all_other_rows(
+    live_queue: Callable[..., Page], alice: Developer
+) -> None:
+    rita = live_queue()
+    gate, other = alice.ask(READ, LIST)
+    select(rita, gate)
+    for each in (other, gate, gate):
+        rita.locator(f'.row[data-id="{each}"] a').focus()
+        rita.keyboard.press("Enter")
+        expect(rita.locator(f'#gate[data-id="{each}"] #sentence')).to_be_focused()
+    rita.keyboard.press("Tab")
+    assert rita.evaluate("document.activeElement.closest('#gate') !== null")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Developer, select
+from tests.browser.conftest import Developer, armed, select
 from tests.fixtures.processes import Site
 
 READ = ("read_file", {"path": "notes.txt"})
@@ -132,3 +132,19 @@ def test_the_admins_number_fields_show_all_of_their_number(as_person: Callable[.
         adam.goto(embedded.url + address)
         assert adam.locator("input[type=number]").count() > 0
         assert adam.locator("input[type=number]").evaluate_all(TOO_NARROW) == [], address
+
+
+def test_the_confirmation_of_a_long_call_shows_all_of_its_sentence(
+    as_person: Callable[..., Page], alice: Developer, embedded: Site
+) -> None:
+    (gate,) = alice.ask(("http_request", {"url": f"{embedded.url}/demo/page/?q={'a' * 400}", "method": "POST"}))
+    rita = as_person("rita", viewport={"width": 390, "height": 800})
+    rita.goto(f"{embedded.url}/queue/{gate}/")
+    armed(rita)
+    rita.evaluate("document.querySelectorAll('[data-must-read]').forEach((box) => box.scrollTo(0, 1e6))")
+    rita.evaluate("scrollTo(0, 1e6)")
+    expect(rita.locator("[data-hint]")).to_have_text("Read to the end.")
+    rita.click("#decide .approve")
+    dialog = rita.locator("#confirm-high")
+    expect(dialog).to_be_visible()
+    assert dialog.evaluate("each => each.scrollWidth <= each.clientWidth")

@@ -18,6 +18,14 @@ BUDGET = turn.RunFacts(
 )
 
 
+@pytest.mark.parametrize("end", ["", ".", "!", "?"])
+def test_what_the_model_is_told_is_in_whole_sentences(end: str) -> None:
+    for words in (turn.words_for_denied, turn.words_for_invalid, turn.words_for_rejected):
+        told = words(f"it does not do{end}")
+        assert f"it does not do{end or '.'} " in told
+        assert ".." not in told
+
+
 @dataclass
 class Call:
     """A call as the machine knows it. `asked` counts the decisions for it, `runs` how often it was started."""

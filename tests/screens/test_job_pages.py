@@ -114,6 +114,15 @@ def test_the_transcript_shows_replies_calls_and_results(
     assert told["output"] == "There are 42 ships."
 
 
+def test_arguments_that_are_no_object_are_shown_as_they_came(
+    client_of: ClientOf, cast: Cast, submit: Submit, now: datetime
+) -> None:
+    run = submit()
+    _call(run, now, arguments_redacted='{"zone": Mars}')
+    page = client_of(cast.alice).get(f"/runs/{run.pk}/").text
+    assert '<span class="gist">{&quot;zone&quot;: Mars}</span>' in page
+
+
 def test_an_error_is_said_at_the_top(client_of: ClientOf, cast: Cast, submit: Submit, now: datetime) -> None:
     run = submit()
     told = {"error_kind": "model_busy", "error_message": "The model's server asked to slow down."}

@@ -102,6 +102,16 @@ def test_an_undone_decision_makes_the_gate_wait_again() -> None:
     assert told == [("approval", 1, 5, "approved by rita"), ("hold", 5, 7, ""), ("approval", 7, 20, "expired")]
 
 
+def test_an_outcome_is_told_in_words() -> None:
+    call = {"call": "c1", "tool": "calculator"}
+    events = story(
+        (0, EventKind.RUN_SUBMITTED, {}),
+        (1, EventKind.TOOL_STARTED, dict(call)),
+        (3, EventKind.TOOL_FINISHED, {**call, "outcome": "tool_error", "state": "failed"}),
+    )
+    assert [bar.text for bar in timeline_of(uuid4(), events, START).bars][-1] == "2.0 s, tool error"
+
+
 def test_a_call_stays_with_the_step_that_proposed_it() -> None:
     steps = timeline_of(uuid4(), approved_run(), START).steps
     assert [step.number for step in steps] == [0, 1, 2]
