@@ -73,9 +73,8 @@ function ask(kind) {
   document.getElementById("bulk-reason").focus();
 }
 
-// What was pressed is hidden now: back to the list.
 function toList() {
-  (current() ?? all().find(isOpen))?.querySelector("a").focus({ preventScroll: true });
+  (current() ?? all().find(isOpen))?.querySelector("a").focus();
 }
 
 export function startBulk(whenDecided) {

@@ -80,17 +80,15 @@ function preset(event) {
   reason.focus();
 }
 
-// The keys of the fields in the bar: Ctrl+Enter sends what is typed, Escape puts it away.
+// Ctrl+Enter sends what is typed, Escape puts it away.
 function inReason(event) {
   const way = event.target.closest("details[data-way]");
   const isSent = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat;
-  if (event.key === "Escape" && (way || event.target.form === form)) {
-    if (way) {
-      closeWay(way);
-    } else {
-      showReason(false);
-      form.querySelector(".refuse").focus();
-    }
+  if (event.key === "Escape" && way) {
+    closeWay(way);
+  } else if (event.key === "Escape" && event.target.form === form) {
+    showReason(false);
+    form.querySelector(".refuse").focus();
   } else if (isSent && event.target.matches("textarea")) {
     event.preventDefault();
     if (event.target.name === "answer") respond();
@@ -139,7 +137,7 @@ async function say(event) {
   const { status, body } = await postForm(sent.action, Object.fromEntries(new FormData(sent)));
   if (status === 200) {
     sent.reset();
-    // The same key again would be the same question sent twice.
+    // Under the same key it would be the same question.
     sent.elements.idempotency_key.value = crypto.randomUUID();
     closeWay(sent.closest("details"));
     toast("Asked. The answer appears with the call.");

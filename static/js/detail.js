@@ -50,7 +50,7 @@ function put(article) {
   followed = null;
 }
 
-// The focus goes to a call: now, or as soon as it is there.
+// Focuses a call, as soon as it is there.
 export function follow(id) {
   followed = shownId() === id ? null : id;
   if (followed === null) pane.querySelector("#sentence").focus({ preventScroll: true });

@@ -5,7 +5,7 @@ import { duration } from "./times.js";
 const FIRST_DELAY = 500;
 const LONGEST_DELAY = 30_000;
 const SETTLED = 5000;
-// All pages of a tenant fall behind at the same moment: they read again one after the other within so many milliseconds.
+// All pages of a tenant fall behind at once, and read again within so many milliseconds.
 const SPREAD = 2000;
 const { tenant, feed } = document.body.dataset;
 const listeners = { entry: [], reset: [], presence: [], back: [] };

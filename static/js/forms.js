@@ -10,7 +10,7 @@ function once(event) {
   form.dataset.sent = "yes";
 }
 
-// What is changed after it was sent is something else, and goes under a key of its own.
+// What is changed after it was sent goes under a key of its own.
 function renew(event) {
   const form = event.target.closest("form[data-once]");
   if (form?.dataset.sent !== "before") return;

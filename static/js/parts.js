@@ -22,7 +22,7 @@ function keepOpen(old, fresh) {
   }
 }
 
-// The reader goes on where they were; where that is gone, at how the call ended, or at what it is.
+// The reader goes on where they were, or at how the call ended.
 function refocus(focused, copy, present) {
   const same = focused.id && copy.querySelector(`#${CSS.escape(focused.id)}`);
   (same || copy.querySelector(".outcome") || present.querySelector("#sentence")).focus({ preventScroll: true });
@@ -48,7 +48,6 @@ export function refreshParts(present, fresh) {
     acted ||= part === "#actions";
   }
   present.dataset.state = fresh.dataset.state;
-  // The clock of a call that waits no more.
   if (!fresh.querySelector(".left")) present.querySelector(".left")?.remove();
   tick(present);
   return acted;

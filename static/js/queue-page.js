@@ -154,8 +154,8 @@ function decided(id, { kind, state }) {
   // One's own decision opens the next call; somebody else's is shown where it was read.
   if (kind && wasCurrent) {
     const next = rows.neighbour(1) ?? rows.neighbour(-1);
-    // Whoever decided from the list or from the call is on the next row; whoever types elsewhere stays there.
-    const isHere = [list, pane].some((part) => part.contains(document.activeElement));
+    // Whoever types elsewhere stays there.
+    const isHere = document.activeElement.closest("#rows, #detail") !== null;
     if (next) rows.select(next, { focus: isHere });
     else detail.refreshActions(row);
   } else if (wasCurrent) {
@@ -163,7 +163,7 @@ function decided(id, { kind, state }) {
   }
 }
 
-// The call of a row in the pane; once more where it could not be fetched before.
+// The call of a row in the pane; again where it could not be fetched.
 function show(row) {
   if (row !== rows.current()) rows.select(row);
   else if (detail.shownId() !== row.dataset.id) detail.open(row);
@@ -174,7 +174,7 @@ function click(event) {
   if (!link || !isWide() || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
   event.preventDefault();
   const row = link.closest(".row");
-  // Opened by Enter: the call is read next, not the hundreds of rows in between.
+  // By Enter.
   if (event.detail === 0) detail.follow(row.dataset.id);
   show(row);
 }
