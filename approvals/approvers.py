@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from approvals.errors import BadExpression
 
 MAX_PEOPLE = 5
-MAX_LENGTH = 200
 _PART = re.compile(r"(?:(?P<count>[0-9]{1,3})\s+)?(?P<role>[a-z]+)")
 
 

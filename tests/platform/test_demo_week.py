@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db.models import Max
 from django.utils import timezone
 from pytest_django import Settings
@@ -68,3 +68,10 @@ def test_while_the_week_is_made_the_site_is_starting() -> None:
     with page_served(address, "<p>Open</p>"):
         assert httpx.get(address).text == "<p>Open</p>"
         assert httpx.get(address.replace("/demo/page/", "/readyz")).status_code == 503
+
+
+def test_a_page_that_is_no_address_is_refused_in_a_sentence(settings: Settings) -> None:
+    settings.DEMO = True
+    with pytest.raises(CommandError, match="--page: must be an address"):
+        call_command("load_demo", "--page", "nonsense")
+    assert not Tenant.objects.exists()

@@ -47,7 +47,6 @@ _LONG_PHONE_WORDS = (
     r"|msisdn|hotline|helpline"
 )
 _SHORT_PHONE_WORDS = r"ph|t\?l|mobil|mob|cell|tel|fax|sms|handy|portable|m.vil|gsm|contact[ _-]?(?:no|num|number|nr)|my (?:\w+ )?number is|call|dial|ring|text|reach|toll.?free|pager"
-_PHONE_WORDS = rf"{_LONG_PHONE_WORDS}|{_SHORT_PHONE_WORDS}"
 _NUMBER = r"[+(]{0,2}\d(?:[ ().\-/]{0,3}\d){6}"
 _CARD_TRIGGER = r"\b[2-9]\d{3}(?:[ -]?\d{4}){2}[ -]?\d|\b3\d{3}[ -]\d{6}[ -]\d{4}"
 _SSN_TRIGGER = r"\b\d{3}-\d{2}-\d{4}\b|\b\d{3} \d{2} \d{4}\b|(?i:\bssn\b|\bsocial.?sec)[^\d\n\x00]{0,24}\d{9}\b"
@@ -67,7 +66,6 @@ _DOCUMENT_TRIGGER = rf"\b(?:[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}}[ -]?[A-Z0-9]{{4}}|[
 LONGEST_IDLE_WORD = 15  # letters; the shortest token without a digit or sign has more
 _IBAN_HEAD = 4  # characters of the country and the check digits
 _PASSPORT_WORD = re.compile(rf"(?i){_PASSPORT_WORDS}|护照|護照|旅券|パスポート|паспорт|여권")
-_SSN_WORD = re.compile(r"(?i)ssn|social")
 _FOREIGN_PHONE_WORD = re.compile("電話|电话|手机|手機|携帯|(?i:тел|моб)|전화|핸드폰|联系")
 _DIGIT = re.compile(r"\d")
 _NUMBER_OPENINGS = 2  # characters + and ( that may stand before the first digit

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -103,6 +104,8 @@ class Command(BaseCommand):
         if not password:
             raise CommandError("Outside demo mode the accounts need a password that nobody knows: give --password.")
         page = options["page"] or f"http://{settings.ROUTEKIT_BIND}/demo/page/"
+        if not urlsplit(page).scheme or not urlsplit(page).netloc:
+            raise CommandError("--page: must be an address, such as http://127.0.0.1:8000/demo/page/")
         with transaction.atomic(durable=True):
             for slug, (name, people) in CAST.items():
                 _settle(slug, name, people, ALLOWANCES, password=password, page=page)
