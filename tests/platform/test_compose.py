@@ -112,6 +112,6 @@ def test_health_checks_of_the_stack_pass(stack: Site) -> None:
         check = compose_file()["services"][name]["healthcheck"]["test"][1:]
         command = [interpolate(word, stack.environment) for word in check]
         done = subprocess.run(
-            command, cwd=PROJECT, env=stack.environment, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=PROJECT, env=stack.environment, capture_output=True, text=True, timeout=240, check=False
         )
         assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"

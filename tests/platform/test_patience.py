@@ -30,7 +30,9 @@ def patience(services: Services, address: str = "", pool: str = "0") -> tuple[li
     site = {"DATABASE_URL": services.database_url + address, "ROUTEKIT_DATABASE_POOL": pool}
     environment = clean_environment({**make_keys(), **site, "DJANGO_SETTINGS_MODULE": "routekit_site.settings"})
     command = [sys.executable, "-c", ASK]
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True, timeout=200
+    )
     server, client = json.loads(done.stdout)
     return server, client
 

@@ -38,7 +38,7 @@ def test_a_hot_statement_is_prepared_once_and_timed_like_any_other(services: Ser
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=240,
     )
     answer = json.loads(done.stdout)
     assert answer["rows"] == [[[2, "100%"]], [[3, "100%"]]]

@@ -90,7 +90,7 @@ class Host:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
         with self.arrived:
-            assert self.arrived.wait_for(lambda: number in self.answers, timeout=30), "the host gave no answer"
+            assert self.arrived.wait_for(lambda: number in self.answers, timeout=120), "the host gave no answer"
             found = self.answers.pop(number)
         violations = [SimpleNamespace(**v) for v in found.pop("violations")]
         usage = SimpleNamespace(**found.pop("usage"))
@@ -103,7 +103,7 @@ class Host:
         assert self.process.stdout is not None
         self.process.stdin.close()
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=60)
         finally:
             self.process.kill()
         self.process.stdout.close()

@@ -106,7 +106,7 @@ except PermissionError:
 def test_processes_that_share_a_ruleset_can_not_signal_each_other() -> None:
     """The zygote makes one ruleset for all its sealed children; each of them makes a domain of its own from it."""
     argv = [sys.executable, "-c", BROTHERS]
-    done = subprocess.run(argv, capture_output=True, text=True, cwd=HERE.parents[1], check=False, timeout=30)
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=HERE.parents[1], check=False, timeout=240)
     assert done.stdout.strip() == "apart", done.stderr
 
 
