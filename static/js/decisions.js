@@ -14,6 +14,8 @@ let form = null;
 let unread = 0;
 let busy = false;
 let lastUndo = null;
+// The decision that is on its way: whether it was taken, as soon as that is known.
+let sending = null;
 let finished = () => {};
 
 function actions() {
@@ -196,24 +198,32 @@ function confirmHigh() {
   name.focus();
 }
 
-async function send(kind, more = {}) {
+function send(kind, more = {}) {
+  const own = deliver(kind, more).finally(() => {
+    if (sending === own) sending = null;
+  });
+  sending = own;
+}
+
+async function deliver(kind, more) {
   busy = true;
   showButtons();
   hint(DOING[kind]);
   const gate = { id: article.dataset.id, tool: article.dataset.tool };
-  const sent = form;
+  const own = form;
   const fields = Object.fromEntries(new FormData(form));
   const { status, body } = await postForm(form.action, { ...fields, ...more, kind });
-  if (sent === form) busy = false;
+  if (own === form) busy = false;
   showButtons();
   if (status === 200) {
     done(gate, kind, body);
-    return;
+    return true;
   }
-  if (sent === form) hint(body.error ?? "That did not work. Nothing was decided.");
+  if (own === form) hint(body.error ?? "That did not work. Nothing was decided.");
   toast(body.error ?? "That did not work. Nothing was decided.", { bad: true });
   // 409: somebody or the clock was first; 403: this person may not decide it. What is shown is out of date.
   if (status === 409 || status === 403) finished(gate.id, { kind: null, state: body.state ?? null });
+  return false;
 }
 
 function done(gate, kind, body) {
@@ -254,7 +264,9 @@ function offerUndo(gate, kind, body, until) {
   }, total);
 }
 
-export function undoLast() {
+export async function undoLast() {
+  // One that is still on its way is the last one. Where that is not taken, the one before it was not meant.
+  if (sending && !(await sending)) return;
   if (lastUndo) lastUndo();
   else toast("There is nothing to take back any more.");
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from playwright.sync_api import Page
 from tests.fixtures.polling import eventually
 from tests.fixtures.processes import Site, csrf_token
 
+# Seconds for which what is approved on the shared site can be taken back; the most that a tenant may set.
+HELD = 600
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
@@ -77,8 +81,34 @@ class Developer:
             self.client.post(f"/runs/{run}/cancel/", headers=headers)
 
 
+@pytest.fixture(scope="session")
+def held(embedded: Site) -> None:
+    """What is approved can be taken back for ten minutes: a call stays as it is while a test looks at it."""
+    embedded.manage(
+        "shell",
+        "-c",
+        "from approvals.models import TenantPolicy; from routekit_site.tenancy.models import Tenant; "
+        "TenantPolicy.objects.update_or_create("
+        f"tenant=Tenant.objects.get(slug='acme'), defaults={{'approval_hold_seconds': {HELD}}})",
+    )
+
+
 @pytest.fixture
-def alice(embedded: Site) -> Iterator[Developer]:
+def soon(embedded: Site, held: None) -> Iterator[None]:  # noqa: ARG001 - there is a row to change
+    """What is approved runs after the site's usual five seconds."""
+    _hold(embedded, 5)
+    yield
+    _hold(embedded, HELD)
+
+
+def _hold(site: Site, seconds: int) -> None:
+    with contextlib.closing(sqlite3.connect(site.database, timeout=60)) as database, database:
+        acme = "tenant_id = (SELECT id FROM tenancy_tenant WHERE slug = 'acme')"
+        database.execute(f"UPDATE approvals_tenantpolicy SET approval_hold_seconds = ? WHERE {acme}", [seconds])
+
+
+@pytest.fixture
+def alice(embedded: Site, held: None) -> Iterator[Developer]:  # noqa: ARG001 - what she asks for stays
     """The developer."""
     developer = Developer(embedded.sign_in("alice"), [])
     yield developer
@@ -93,7 +123,7 @@ def as_person(embedded: Site, new_page: Callable[..., Page]) -> Callable[..., Pa
         page = new_page(**({"viewport": {"width": 1360, "height": 860}} | options))
         page.goto(f"{embedded.url}/sign-in/")
         page.click(f'button[value="{name}"]')
-        page.wait_for_load_state()
+        page.wait_for_url(lambda url: "/sign-in/" not in url)
         return page
 
     return signed_in
@@ -101,10 +131,13 @@ def as_person(embedded: Site, new_page: Callable[..., Page]) -> Callable[..., Pa
 
 @pytest.fixture
 def live_queue(as_person: Callable[..., Page]) -> Callable[..., Page]:
-    """Open rita's queue and wait until its line is up."""
+    """Open rita's queue and wait until its line is up. `clock` is for `standing_still`."""
 
-    def opened(**options: Any) -> Page:
+    def opened(*, clock: bool = False, **options: Any) -> Page:
         page = as_person("rita", **options)
+        if clock:
+            page.clock.install()
+            page.reload()
         page.wait_for_selector('#connection[data-state="live"]')
         return page
 
@@ -116,6 +149,23 @@ def select(page: Page, gate: str) -> None:
     page.click(f'.row[data-id="{gate}"] a')
     page.wait_for_selector(f'#gate[data-id="{gate}"]:not([aria-busy="true"])')
     armed(page)
+
+
+@contextlib.contextmanager
+def standing_still(page: Page) -> Iterator[None]:
+    """Stop the page's own clock, which the test may move on: so quick is nobody whose machine has other work to do."""
+    # It can be put forward only, and runs on until it is told.
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 20)
+    yield
+    page.clock.resume()
+
+
+def press_quickly(page: Page, keys: str) -> None:
+    """Press keys, one every 50 ms of the page's own time."""
+    with standing_still(page):
+        for key in keys:
+            page.keyboard.press(key)
+            page.clock.run_for(50)
 
 
 def armed(page: Page) -> None:

@@ -4,26 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
-from tests.browser.conftest import Developer, armed, select
+from tests.browser.conftest import Developer, armed, press_quickly, select, standing_still
+from tests.fixtures.browsers import Complaints
+from tests.fixtures.people import Person
+from tests.fixtures.polling import eventually
+from tests.fixtures.processes import Site
 
 READ = ("read_file", {"path": "notes.txt"})
 LIST = ("list_directory", {"path": "."})
 
 
+def held_back(page: Page, first: Callable[[], object] = lambda: None) -> Callable[[], None]:
+    """Keep the answers to decisions from the page until what this returns is called. `first` is done before each."""
+    kept: list[tuple[Route, APIResponse]] = []
+
+    def keep(route: Route) -> None:
+        first()
+        kept.append((route, route.fetch()))
+
+    def release() -> None:
+        # Asking the page lets what waits in this thread go on, `keep` too.
+        eventually(lambda: page.evaluate("0") or kept, what="the answer")
+        for route, answer in kept:
+            route.fulfill(response=answer)
+
+    page.route("**/decide/", keep)
+    return release
+
+
 def test_a_key_right_after_a_change_of_selection_decides_nothing(
     live_queue: Callable[..., Page], alice: Developer
 ) -> None:
-    rita = live_queue()
+    rita = live_queue(clock=True)
     gates = alice.ask(READ, LIST)
     select(rita, gates[0])
-    for _ in range(4):
-        rita.keyboard.press("j")
-        rita.keyboard.press("a")
-        rita.keyboard.press("k")
-        rita.keyboard.press("a")
-        rita.keyboard.press("r")
+    press_quickly(rita, "jakar" * 4)
     armed(rita)
     assert [alice.state(gate) for gate in gates] == ["pending", "pending"]
 
@@ -31,23 +48,21 @@ def test_a_key_right_after_a_change_of_selection_decides_nothing(
 def test_a_key_meant_for_a_next_call_that_there_is_not_decides_nothing(
     live_queue: Callable[..., Page], alice: Developer
 ) -> None:
-    rita = live_queue()
+    rita = live_queue(clock=True)
     (gate,) = alice.ask(READ)
     select(rita, gate)
-    rita.keyboard.press("j")
-    rita.keyboard.press("a")
+    press_quickly(rita, "ja")
     armed(rita)
     assert alice.state(gate) == "pending"
     # Opening and closing the other ways to deal with it moves the bar as well.
     for key in ("m", "q"):
         rita.keyboard.press(key)
         rita.locator("h2#sentence").click()
-        rita.keyboard.press(key)
-        rita.keyboard.press("a")
+        press_quickly(rita, f"{key}a")
         armed(rita)
-        rita.keyboard.press(key)
-        rita.keyboard.press("Escape")
-        rita.keyboard.press("a")
+        with standing_still(rita):
+            for each in (key, "Escape", "a"):
+                rita.keyboard.press(each)
         armed(rita)
     assert alice.state(gate) == "pending"
 
@@ -95,12 +110,13 @@ def test_keys_behind_an_open_sheet_decide_nothing(live_queue: Callable[..., Page
 def test_the_first_press_after_coming_back_to_the_window_decides_nothing(
     live_queue: Callable[..., Page], alice: Developer
 ) -> None:
-    rita = live_queue()
+    rita = live_queue(clock=True)
     (gate,) = alice.ask(READ)
     select(rita, gate)
-    rita.evaluate("dispatchEvent(new Event('focus'))")
-    rita.keyboard.press("a")
-    rita.locator("#decide .approve").dispatch_event("click")
+    with standing_still(rita):
+        rita.evaluate("dispatchEvent(new Event('focus'))")
+        rita.keyboard.press("a")
+        rita.locator("#decide .approve").dispatch_event("click")
     armed(rita)
     assert alice.state(gate) == "pending"
 
@@ -130,7 +146,10 @@ def test_an_arriving_row_neither_takes_the_selection_nor_moves_what_is_under_the
 def test_arrivals_wait_behind_a_bar_while_one_reads_mid_list(live_queue: Callable[..., Page], alice: Developer) -> None:
     rita = live_queue(viewport={"width": 1200, "height": 320})
     gates = alice.ask(*[READ] * 8)
-    rita.locator(f'.row[data-id="{gates[-1]}"]').wait_for()
+    # With few of them, or beside the words of an empty queue, there is nothing to scroll.
+    for gate in gates:
+        rita.locator(f'.row[data-id="{gate}"]').wait_for()
+    expect(rita.locator("#empty")).to_be_hidden()
     rita.locator("#rows").evaluate("list => list.scrollTo(0, 60)")
     before = rita.locator(f'.row[data-id="{gates[4]}"]').bounding_box()
     (risky,) = alice.ask(alice.risky())
@@ -147,13 +166,12 @@ def test_arrivals_wait_behind_a_bar_while_one_reads_mid_list(live_queue: Callabl
 def test_quick_moves_open_the_call_where_they_end_and_decide_none(
     live_queue: Callable[..., Page], alice: Developer
 ) -> None:
-    rita = live_queue()
+    rita = live_queue(clock=True)
     alice.ask(READ, LIST, ("read_file", {"path": "b.txt"}), ("read_file", {"path": "c.txt"}))
     expect(rita.locator(".row")).to_have_count(4)
     gates = rita.locator(".row").evaluate_all("rows => rows.map((row) => row.dataset.id)")
     select(rita, gates[0])
-    for key in "jajaja":
-        rita.keyboard.press(key)
+    press_quickly(rita, "jajaja")
     expect(rita.locator(f'.row[data-id="{gates[3]}"] a')).to_have_attribute("aria-current", "true")
     rita.wait_for_selector(f'#gate[data-id="{gates[3]}"]:not([aria-busy="true"])')
     armed(rita)
@@ -162,12 +180,54 @@ def test_quick_moves_open_the_call_where_they_end_and_decide_none(
     expect(rita.locator(f'.row[data-id="{gates[3]}"]')).to_have_attribute("data-state", "approved")
 
 
+def test_z_right_after_a_decision_takes_back_that_one_and_not_the_one_before(
+    live_queue: Callable[..., Page], alice: Developer
+) -> None:
+    rita = live_queue()
+    first, second = alice.ask(READ, LIST)
+    select(rita, first)
+    rita.keyboard.press("a")
+    expect(rita.locator(".toast")).to_contain_text("Undo")
+    select(rita, second)
+    release = held_back(rita)
+    rita.keyboard.press("a")
+    # By the feed the page knows it already.
+    expect(rita.locator(f'.row[data-id="{second}"]')).to_have_attribute("data-state", "approved")
+    rita.keyboard.press("z")
+    release()
+    expect(rita.locator(f'.row[data-id="{second}"]')).to_have_attribute("data-state", "pending")
+    assert [alice.state(gate) for gate in (first, second)] == ["approved", "pending"]
+
+
+def test_z_right_after_a_decision_that_came_too_late_takes_nothing_back(
+    live_queue: Callable[..., Page], alice: Developer, embedded: Site, complaints: Complaints
+) -> None:
+    complaints.expect("409")
+    rita, adam = live_queue(), Person.at(embedded, "adam")
+    first, second = alice.ask(READ, LIST)
+    select(rita, first)
+    rita.keyboard.press("a")
+    expect(rita.locator(".toast")).to_contain_text("Undo")
+    select(rita, second)
+    asked: list[str] = []
+    rita.on("request", lambda request: asked.append(request.url))
+    release = held_back(rita, lambda: adam.reject({"id": second, "tool": LIST[0]}, "Not this one."))
+    rita.keyboard.press("a")
+    expect(rita.locator(f'.row[data-id="{second}"]')).to_have_attribute("data-state", "rejected")
+    rita.keyboard.press("z")
+    release()
+    expect(rita.locator(".toast.bad")).to_be_visible()
+    assert [url for url in asked if url.endswith("/undo/")] == []
+    assert alice.state(first) == "approved"
+
+
 def test_shortcuts_can_be_switched_off(live_queue: Callable[..., Page], alice: Developer) -> None:
     rita = live_queue()
     (gate,) = alice.ask(READ)
     select(rita, gate)
     rita.keyboard.press("?")
-    rita.uncheck("#keys-on")
+    with rita.expect_response("**/settings/keys/"):
+        rita.uncheck("#keys-on")
     rita.keyboard.press("Escape")
     armed(rita)
     rita.keyboard.press("a")
