@@ -75,7 +75,8 @@ def test_a_call_is_told_to_who_asked_for_it_and_looks_elsewhere(rita: Page, embe
     eventually(lambda: told(rita), what="the notice")
     assert told(rita) == [TOLD]
     rita.goto(f"{embedded.url}/settings/")
-    rita.locator("#notify").click()
+    button.click()
+    expect(button).to_have_text("Allow")
     leave(rita, f"{embedded.url}/jobs/")
     alice.ask(READ)
     count(rita, 2)
@@ -84,6 +85,7 @@ def test_a_call_is_told_to_who_asked_for_it_and_looks_elsewhere(rita: Page, embe
 
 def test_nothing_is_told_in_quiet_hours_or_to_who_looks(rita: Page, embedded: Site, alice: Developer) -> None:
     rita.locator("#notify").click()
+    expect(rita.locator("#notify")).to_have_text("Switch off")
     rita.goto(f"{embedded.url}/jobs/")
     rita.wait_for_selector('#connection[data-state="live"]')
     alice.ask(READ)

@@ -16,6 +16,7 @@ GOAL = 60.0
 LOOKS = {"wide": {"width": 1360, "height": 860}, "phone": {"width": 390, "height": 800}}
 
 
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("look", list(LOOKS))
 def test_the_first_right_decision_takes_three_clicks_and_no_docs(
     new_page: Callable[..., Page], embedded: Site, alice: Developer, look: str
