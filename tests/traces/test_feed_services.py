@@ -66,7 +66,7 @@ class Door:
 
 async def frame(browser: ClientConnection) -> dict[str, Any]:
     """The next frame that arrives."""
-    found: dict[str, Any] = json.loads(await asyncio.wait_for(browser.recv(), 30))
+    found: dict[str, Any] = json.loads(await asyncio.wait_for(browser.recv(), 60))
     return found
 
 
@@ -97,7 +97,7 @@ def web(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         with stopping(site):
             start_redis(site)
             start_compose(site, "web")
-            eventually(lambda: serves(site), within=40, what="the web process")
+            eventually(lambda: serves(site), within=120, what="the web process")
             yield site
 
 
@@ -165,14 +165,20 @@ def test_every_browser_gets_every_entry_once_through_one_subscription(web: Site)
     async def test() -> list[list[int]]:
         start = latest(web)
         browsers = [await door.socket(start) for _ in range(25)]
+        # Open is not followed yet: the first greeting comes from the hub, which subscribes then.
+        assert [(await frame(browser))["type"] for browser in browsers] == ["hello"] * 25
+        await asyncio.to_thread(eventually, subscribed, what="the hub's subscription")
         subscribers = redis_of(web).pubsub_numsub(*redis_of(web).pubsub_channels("*feed*"))
-        assert [count for _, count in subscribers if count] == [1] * len(subscribers)
+        assert [count for _, count in subscribers] == [1] * len(subscribers)
         writer = await asyncio.to_thread(write, web, 50, threads=4)
         found = await asyncio.gather(*(entries(browser, start + 200) for browser in browsers))
         assert await asyncio.to_thread(writer.wait, 120) == 0
         for browser in browsers:
             await browser.close()
         return [[number - start for number in numbers] for numbers in found]
+
+    def subscribed() -> bool:
+        return bool(redis_of(web).pubsub_channels("*__group__feed"))
 
     assert run_in_own_loop(test()) == [list(range(1, 201))] * 25
 
@@ -200,11 +206,11 @@ def test_a_killed_broker_delays_and_loses_nothing(web: Site) -> None:
         async with door.socket(start) as browser:
             web.processes["redis"].kill()
             assert await asyncio.to_thread(write(web, 10).wait, 60) == 0
-            assert await entries(browser, start + 10, within=5) == list(range(start + 1, start + 11))
+            assert await entries(browser, start + 10) == list(range(start + 1, start + 11))
             await asyncio.to_thread(start_redis, web)
-            await asyncio.to_thread(eventually, subscribed, within=10, what="the hub's subscription")
+            await asyncio.to_thread(eventually, subscribed, what="the hub's subscription")
             assert await asyncio.to_thread(write(web, 10).wait, 60) == 0
-            assert await entries(browser, start + 20, within=5) == list(range(start + 11, start + 21))
+            assert await entries(browser, start + 20) == list(range(start + 11, start + 21))
 
     def subscribed() -> bool:
         return bool(redis_of(web).pubsub_channels("*__group__feed"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -109,10 +110,11 @@ class Attacker:
             assert b'"pong"' in other.until(b'"pong"')
 
     def check_log(self) -> None:
-        """Nothing broke, and no statement was slow more than once: on a busy machine anything may be, once."""
+        """Nothing broke, and no question was slow again and again: on a busy machine any may be, once or twice."""
         log = self.site.logs()[self.logged :]
         assert not re.findall(r"^.* (?:ERROR|CRITICAL) .*$", log, re.MULTILINE)
-        assert log.count("a statement took") <= 1
+        slow = Counter(re.findall(r"a statement took [\d.]+ s: (SELECT .*)$", log, re.MULTILINE))
+        assert max(slow.values(), default=0) <= 2, slow
 
 
 @pytest.fixture(scope="module")
