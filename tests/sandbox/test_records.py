@@ -53,7 +53,7 @@ ROWS: dict[str, tuple[str, dict[str, Any], str]] = {
     "N32": ("get", {"url": "http://good.example:22/"}, "network"),
 }
 # Enough CPU for a first call that imports what it attacks with: a call that dies of its limit tells nothing.
-LIMITS = {"timeout": 15, "cpu_seconds": 3, "memory_mb": 128, "max_files": 100}
+LIMITS = {"timeout": 60, "cpu_seconds": 3, "memory_mb": 128, "max_files": 100}
 
 
 @pytest.fixture
