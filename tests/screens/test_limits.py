@@ -20,7 +20,9 @@ ClientOf = Callable[[User], Client]
 
 
 @pytest.fixture(autouse=True)
-def _fresh_counts() -> Iterator[None]:
+def _fresh_counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # A Redis that does not answer at once lets people work, too: on a busy machine that would be one job too many.
+    monkeypatch.setattr(limits, "_PATIENCE", {"socket_timeout": 60, "socket_connect_timeout": 60})
     limits._limiter.cache_clear()
     yield
     limits._limiter.cache_clear()
