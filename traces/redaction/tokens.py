@@ -157,6 +157,9 @@ _AZURE = r"[A-Za-z0-9_~.-]{3}[0-9]Q~"
 _MAILCHIMP = r"[0-9a-f]{32}-us[0-9]"
 _TERRAFORM = r"[A-Za-z0-9]{14}\.atlasv1\."
 _FACEBOOK = r"[0-9]{15,16}\|"
+# Of these the trigger is the middle: to look for their beginnings slows the pass twentyfold. Characters before it, by
+# how it begins.
+_BEFORE_MIDDLE = {**{f"{digit}Q": 3 for digit in range(10)}, "-u": 32, ".a": 14}
 _PEM_BEGIN = r"-----BEGIN (?:[A-Z0-9 ]{1,30} )?PRIVATE KEY(?: BLOCK)?-----"
 
 # Short prefixes start half the words of a text, so their trigger also asks for a word boundary.
@@ -180,9 +183,9 @@ TRIGGER = "|".join(
         *sorted({_trigger(prefix, rest) for _, prefix, rest in _FORMS}),
         rf"\b{_TELEGRAM}[A-Za-z0-9_-]{{8}}",
         rf"\b{_DISCORD}[A-Za-z0-9_-]{{8}}",
-        rf"{_AZURE}[\w~.-]{{8}}",
-        rf"\b{_MAILCHIMP}",
-        rf"\b{_TERRAFORM}",
+        r"[0-9]Q~[\w~.-]{8}",
+        r"-us[0-9]",
+        r"\.atlasv1\.[\w=-]{8}",
         rf"\b{_FACEBOOK}[A-Za-z0-9_-]{{8}}",
         r"-----BEGIN [A-Z0-9 ]{0,31}PRIVATE KEY",
         r"PuTTY-User-Key-File-",
@@ -264,6 +267,11 @@ def find_token(view: str, position: int, _end: int) -> Found | None:
     head = view[position : position + 2]
     if head == "--":
         return _private_key(view, position)
+    if head in _BEFORE_MIDDLE:
+        position -= _BEFORE_MIDDLE[head]
+        if position < 0:
+            return None
+        head = view[position : position + 2]
     before = view[position - 1] if position else " "
     if before.isascii() and (before.isalnum() or (before in "_-" and head[0] == "e")):
         return None
