@@ -1,5 +1,4 @@
-// The count in the title and the header, and browser notices for those who ask for them by a click. A notice names the
-// tool, its risk and the agent: never what the call would do.
+// The count in title and header, and browser notices. A notice never tells what the call would do.
 
 import { on } from "./feed.js";
 import { getJSON } from "./server.js";

@@ -21,7 +21,7 @@ const MOST = 2000;
 const AGAIN = 2000;
 const BURST = 100;
 const SETTLED = 300;
-// Selections that follow each other so quickly are somebody looking for a row: a call is opened where they rest.
+// Of selections that follow each other so quickly, the last one opens its call.
 const QUICK = 250;
 const REST = 150;
 // Rows put into the page at once: some ten milliseconds' work.

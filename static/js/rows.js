@@ -6,7 +6,7 @@ import { afterPaint } from "./later.js";
 import { setTime, tick } from "./times.js";
 
 const LINGER = 4000;
-// As long as a new row is marked. No animation: its frames would be paid by whoever is pressing a key.
+// As long as a new row is marked.
 const FRESH = 1600;
 const list = document.getElementById("rows");
 const news = document.getElementById("news");
@@ -78,7 +78,7 @@ export function move(direction) {
   select(neighbour(direction) ?? (stuck ? neighbour(-direction) : null), { focus: true });
 }
 
-// Whether nothing has changed but who has claimed the call: most of what comes for a row that is there.
+// Whether nothing has changed but who has claimed the call.
 function isSame(before, data) {
   return before && Object.keys(data).every((name) => name === "claimed_by" || before[name] === data[name]);
 }
@@ -162,13 +162,13 @@ function insert(data, place) {
   return row;
 }
 
-// The rest of a long queue, in its order: rows that were there all along, so nothing is new about them.
+// The rest of a long queue: nothing is new about it.
 export function append(found) {
   for (const data of found) if (!isKnown(data.id)) put(data, placeFor(data));
   tell("change");
 }
 
-// Asked once for all rows that come together: each answer would have the page laid out anew.
+// Asked once for all rows that come together: each answer costs a layout.
 function isElsewhere() {
   if (elsewhere === null) {
     elsewhere = !list.matches(":hover") && list.scrollTop === 0;
