@@ -24,7 +24,7 @@ const SETTLED = 300;
 // Of selections that follow each other so quickly, the last one opens its call.
 const QUICK = 250;
 const REST = 150;
-// Rows put into the page at once: some ten milliseconds' work.
+// Rows put in at once: some 10 ms.
 const CHUNK = 40;
 const list = document.getElementById("rows");
 const pane = document.getElementById("detail");
@@ -216,7 +216,7 @@ function openFirst() {
   if (row && isWide()) rows.select(row);
 }
 
-// The address names the call once the reader stays with it: each change of it costs more than a key may.
+// The address names the call once the reader stays with it: a change costs more than a key may.
 let noting = 0;
 function noteAddress(id) {
   clearTimeout(noting);

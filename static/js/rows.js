@@ -177,7 +177,7 @@ function isElsewhere() {
   return elsewhere;
 }
 
-// Whether a row put in front of `place` would move a waiting call that the reader may be about to click or is reading.
+// Whether a row put in front of `place` would move a waiting call that somebody may be about to click.
 function wouldDisturb(place) {
   if (isElsewhere()) return false;
   for (let row = place; row; row = row.nextElementSibling) if (isOpen(row)) return true;
@@ -234,7 +234,7 @@ export function upsert(data) {
   }
 }
 
-// A call that waits no more: its row stays where it is, struck out, until nobody can be about to click there.
+// A call that waits no more: its row stays, struck out, until nobody can be about to click there.
 export function settle(id, state) {
   if (held.delete(id)) showNews();
   const row = rowOf(id);
