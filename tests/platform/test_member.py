@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 import secrets
 import sys
@@ -66,4 +67,13 @@ def test_what_cannot_be_done_leaves_nothing_behind(
     with pytest.raises(CommandError, match=complaint):
         member(*arguments)
     assert not Tenant.objects.exists()
+    assert not User.objects.exists()
+
+
+def test_no_password_at_the_prompt_is_none_and_no_second_line_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is typed into a second line would be seen on the screen."""
+    monkeypatch.setattr(getpass, "getpass", lambda _prompt: "")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{secrets.token_urlsafe(16)}\n"))
+    with pytest.raises(CommandError, match="too short"):
+        member("set", "northwind", "nora", "--role", "admin", "--tenant-name", "Northwind")
     assert not User.objects.exists()

@@ -85,8 +85,10 @@ def _set(tenant: Tenant, options: dict[str, Any]) -> str:
 
 
 def _new_user(options: dict[str, Any]) -> User:
-    asked = "" if options["password_stdin"] else getpass.getpass(f"Password for the new account {options['user']}: ")
-    password = asked or sys.stdin.readline().rstrip("\n")
+    if options["password_stdin"]:
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = getpass.getpass(f"Password for the new account {options['user']}: ")
     user = User(username=options["user"], email=options["email"])
     try:
         validate_password(password, user)
